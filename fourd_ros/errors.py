@@ -1,0 +1,175 @@
+"""Typed errors. Every message says what was given, what is needed, and how to get it.
+
+``kind`` names the counter that a node raises in its diagnostics when it meets the error,
+so one name serves the exception, the counter and the documentation.
+"""
+
+from typing import ClassVar
+
+
+class FourdError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    kind: ClassVar[str] = "error"
+
+
+class InvalidInput(FourdError):
+    """Data from outside does not mean what it must; the sender has to change it."""
+
+    kind = "invalid_input"
+
+
+class InvalidImage(InvalidInput):
+    """Wrong encoding, row step or buffer size."""
+
+    kind = "invalid_image"
+
+
+class ImageTooLarge(InvalidInput):
+    """More pixels or bytes than the configured bound; nothing was allocated."""
+
+    kind = "image_too_large"
+
+
+class InvalidCamera(InvalidInput):
+    """Zero, NaN or singular intrinsics, or an unknown distortion model."""
+
+    kind = "invalid_camera"
+
+
+class MissingCamera(InvalidInput):
+    """An image arrived and no calibration for it ever did, or the view is not known."""
+
+    kind = "missing_camera"
+
+
+class InvalidCloud(InvalidInput):
+    """A point cloud whose fields, steps or sizes contradict each other."""
+
+    kind = "invalid_cloud"
+
+
+class InvalidJoints(InvalidInput):
+    """Unknown, duplicate, missing or non-finite joints."""
+
+    kind = "invalid_joints"
+
+
+class JointLimitExceeded(InvalidInput):
+    """A commanded position or speed lies outside the limits of the robot description."""
+
+    kind = "joint_limit_exceeded"
+
+
+class InvalidTrajectory(InvalidInput):
+    """Empty, too long, or with times that do not increase."""
+
+    kind = "invalid_trajectory"
+
+
+class TransformUnavailable(FourdError):
+    """The TF tree has no path, a gap, or nothing at that time."""
+
+    kind = "transform_unavailable"
+
+
+class InvalidRobotDescription(InvalidInput):
+    """The URDF cannot be read: malformed, cyclic, several roots, unknown references."""
+
+    kind = "invalid_robot_description"
+
+
+class MeshUnavailable(FourdError):
+    """A mesh file is missing, unreadable, or too large."""
+
+    kind = "mesh_unavailable"
+
+
+class PathNotAllowed(FourdError):
+    """A file outside the allowed roots was asked for."""
+
+    kind = "path_not_allowed"
+
+
+class InvalidBag(InvalidInput):
+    """A bag that is truncated, unindexed, or lacks what was asked of it."""
+
+    kind = "invalid_bag"
+
+
+class InvalidEpisode(InvalidInput):
+    """An episode file that lacks arrays or holds them in the wrong shape."""
+
+    kind = "invalid_episode"
+
+
+class NoObservation(FourdError):
+    """The question cannot be asked yet: images, joints or transforms are missing."""
+
+    kind = "no_observation"
+
+
+class UnknownBackend(InvalidInput):
+    """No world model of that name is registered, or none fits the deadline."""
+
+    kind = "unknown_backend"
+
+
+class LicenceRefused(FourdError):
+    """The weights are non-commercial and ``allow_noncommercial`` is false."""
+
+    kind = "licence_refused"
+
+
+class QueueFull(FourdError):
+    """As many goals as ``max_queued_goals`` wait already."""
+
+    kind = "queue_full"
+
+
+class Superseded(FourdError):
+    """A newer goal named the same slot."""
+
+    kind = "superseded"
+
+
+class DeadlineMissed(FourdError):
+    """Even the quickest backend could not answer in time."""
+
+    kind = "deadline_missed"
+
+
+class Cancelled(FourdError):
+    """The caller took the question back."""
+
+    kind = "cancelled"
+
+
+class UnknownRollout(InvalidInput):
+    """No rollout of that id was ever made here, or an index lies outside it."""
+
+    kind = "unknown_rollout"
+
+
+class RolloutExpired(FourdError):
+    """The rollout existed and its place was given to newer ones."""
+
+    kind = "rollout_expired"
+
+
+class TooLarge(InvalidInput):
+    """The answer or the request exceeds a byte or count bound."""
+
+    kind = "too_large"
+
+
+class ClockConflict(FourdError):
+    """More than one publisher of ``/clock``."""
+
+    kind = "clock_conflict"
+
+
+class MissingDependency(FourdError):
+    """An optional library or system package is needed; the message names the command that brings it."""
+
+    kind = "missing_dependency"

@@ -1,0 +1,1 @@
+"""Cameras, rigid transforms, pointmaps and voxels. NumPy only."""
