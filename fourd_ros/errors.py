@@ -97,6 +97,12 @@ class InvalidBag(InvalidInput):
     kind = "invalid_bag"
 
 
+class UnknownMessageType(InvalidBag):
+    """No definition of a message type is at hand, or the bytes are not of that type."""
+
+    kind = "unknown_message_type"
+
+
 class InvalidEpisode(InvalidInput):
     """An episode file that lacks arrays or holds them in the wrong shape."""
 
@@ -107,6 +113,12 @@ class NoObservation(FourdError):
     """The question cannot be asked yet: images, joints or transforms are missing."""
 
     kind = "no_observation"
+
+
+class NotActive(FourdError):
+    """The node is not in the lifecycle state that the request needs."""
+
+    kind = "not_active"
 
 
 class UnknownBackend(InvalidInput):

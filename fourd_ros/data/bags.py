@@ -1,0 +1,5 @@
+"""Bags of ROS messages as files; no ROS installation is needed to read or write them."""
+
+from fourd_ros.data.bag_writer import BagWriter
+
+__all__ = ["BagWriter"]

@@ -1,0 +1,140 @@
+"""ROS message types without ROS: definitions, serialisation to CDR, type hashes.
+
+The types of the distribution come with ``rosbags``. Any other type is looked up when it is first
+named: as a ``.msg`` file of this checkout, or of a package installed below ``share/``.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rosbags.interfaces import Nodetype
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from fourd_ros.errors import UnknownMessageType
+
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/(msg|action|srv)/[A-Za-z][A-Za-z0-9_]*")
+MAX_DEFINITION_CHARS = 1_000_000
+MAX_SEQUENCE_LENGTH = 256 * 1024 * 1024
+
+PARSERS = {
+    "ros2msg": get_types_from_msg,
+    "ros2idl": lambda text, typename: get_types_from_idl(text),
+}
+
+
+class MessageTypes(Mapping[str, type]):
+    """Message classes by type name (``sensor_msgs/msg/Image``), found on first use.
+
+    Classes take every field as a keyword; numeric arrays are NumPy arrays.
+    """
+
+    def __init__(self) -> None:
+        self.store: Typestore = get_typestore(Stores.ROS2_KILTED)
+        self.store.max_sequence_length = MAX_SEQUENCE_LENGTH
+
+    def __getitem__(self, typename: str) -> type:
+        """The class of `typename`.
+
+        Raises:
+            UnknownMessageType: no definition of it, or of a type inside it, is at hand.
+        """
+        if typename not in self.store.types:
+            self._load(typename)
+        return self.store.types[typename]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.store.types)
+
+    def __len__(self) -> int:
+        return len(self.store.types)
+
+    def register(self, typename: str, definition: str, encoding: str = "ros2msg") -> None:
+        """Learn a type (and the types that its concatenated definition brings) from its text.
+
+        Known types are left as they are, so a bag cannot redefine them.
+
+        Raises:
+            UnknownMessageType: the text is too long, cannot be parsed, or names impossible types.
+        """
+        if encoding not in PARSERS or len(definition) > MAX_DEFINITION_CHARS:
+            raise UnknownMessageType(
+                f"definition of '{typename}' in {encoding!r} with {len(definition)} characters; "
+                f"readable: {sorted(PARSERS)} up to {MAX_DEFINITION_CHARS}"
+            )
+        self._check_name(typename)
+        try:
+            found = PARSERS[encoding](definition, typename)
+            for name in found:
+                self._check_name(name)
+            self.store.register({name: fields for name, fields in found.items() if name not in self.store.types})
+        except (TypesysError, ValueError, SyntaxError) as error:
+            raise UnknownMessageType(f"the definition of '{typename}' cannot be read: {error}") from error
+
+    def hash(self, typename: str) -> str:
+        """The RIHS01 hash that publishers of the type announce."""
+        self[typename]
+        return self.store.hash_rihs01(typename)
+
+    def definition(self, typename: str) -> str:
+        """The definition and those of the types inside it, as MCAP schemas hold them."""
+        self[typename]
+        return self.store.generate_msgdef(typename, ros_version=2)[0]
+
+    def serialize(self, message: object, typename: str) -> memoryview:
+        """CDR bytes of `message`."""
+        self[typename]
+        return self.store.serialize_cdr(message, typename)
+
+    def deserialize(self, data: bytes | memoryview, typename: str) -> Any:
+        """The message in CDR bytes.
+
+        Raises:
+            UnknownMessageType: no definition of the type is at hand, or the bytes are not of it.
+        """
+        self[typename]
+        try:
+            return self.store.deserialize_cdr(data, typename)
+        except (SerdeError, ValueError, KeyError) as error:
+            raise UnknownMessageType(f"{len(data)} bytes are not a '{typename}': {error}") from error
+
+    def _load(self, typename: str) -> None:
+        self._check_name(typename)
+        found = get_types_from_msg(_definition_file(typename).read_text(encoding="utf-8"), typename)
+        for inner in _referenced(found[typename][1]):
+            self[inner]
+        self.store.register(found)
+
+    @staticmethod
+    def _check_name(typename: str) -> None:
+        if not TYPE_NAME.fullmatch(typename):
+            raise UnknownMessageType(f"'{typename}' is not a type name; needed: like 'sensor_msgs/msg/Image'")
+
+
+def _referenced(fields: list[Any]) -> Iterator[str]:
+    for _, (kind, inner) in fields:
+        if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+            kind, inner = inner[0]
+        if kind == Nodetype.NAME:
+            yield inner
+
+
+def _definition_file(typename: str) -> Path:
+    package, group, name = typename.split("/")
+    checkout = Path(__file__).parents[2] / "msg"
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    candidates = [Path(prefix, "share", package, group, f"{name}.msg") for prefix in prefixes if prefix]
+    if package == "fourd_msgs":
+        candidates.insert(0, checkout / group / f"{name}.msg")
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise UnknownMessageType(
+        f"no definition of '{typename}'; install the package '{package}' or source its workspace "
+        f"(looked for {', '.join(map(str, candidates))})"
+    )
