@@ -115,6 +115,12 @@ class NoObservation(FourdError):
     kind = "no_observation"
 
 
+class UnknownObservation(NoObservation):
+    """Nothing of the stamp asked for is remembered (any more)."""
+
+    kind = "unknown_observation"
+
+
 class NotActive(FourdError):
     """The node is not in the lifecycle state that the request needs."""
 

@@ -49,12 +49,14 @@ class View:
         T_world_camera: camera pose, shape [4, 4].
         rgb: colour, shape [H, W, 3], uint8.
         points: camera-frame pointmap [m], shape [H, W, 3], float32, NaN where unknown.
+        mounted_on: the robot link that carries the camera, empty for a camera that stands still.
     """
 
     camera: PinholeCamera
     T_world_camera: FloatArray
     rgb: Pixels
     points: Points
+    mounted_on: str = ""
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width, 3)
@@ -72,12 +74,14 @@ class Observation:
         frame: name of the world frame.
         views: what each named camera saw.
         joint_positions: measured positions by joint name [rad | m].
+        T_world_robot: pose of the robot's root link, shape [4, 4].
     """
 
     stamp_ns: int
     frame: str
     views: Mapping[str, View]
     joint_positions: Mapping[str, float]
+    T_world_robot: FloatArray = field(default_factory=lambda: np.eye(4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +155,7 @@ class RolloutView:
         sigma: spread of the points over samples [m], shape [T, H, W], float32, NaN unknown.
         robot_mask: True on the robot, shape [T, H, W].
         observed_mask: False where the camera could not have seen, shape [T, H, W].
+        mounted_on: the robot link that carries the camera, empty for a camera that stands still.
     """
 
     camera: PinholeCamera
@@ -160,6 +165,7 @@ class RolloutView:
     sigma: Points
     robot_mask: Mask
     observed_mask: Mask
+    mounted_on: str = ""
 
     def __post_init__(self) -> None:
         steps = len(self.rgb)
@@ -189,6 +195,7 @@ class Rollout:
         trust: 0 (none) to 1; NaN unknown.
         flags: caveats.
         compute_time: wall time spent on it [s].
+        T_world_robot: pose of the robot's root link, shape [4, 4].
     """
 
     stamp_ns: int
@@ -204,3 +211,4 @@ class Rollout:
     trust: float = float("nan")
     flags: RolloutFlags = field(default=RolloutFlags.NONE)
     compute_time: float = 0.0
+    T_world_robot: FloatArray = field(default_factory=lambda: np.eye(4))

@@ -1,0 +1,138 @@
+"""The question, the model that answers it, and the registry of models."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from fourd_ros.errors import InvalidTrajectory, LicenceRefused, MissingCamera, TooLarge, UnknownBackend
+from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout
+from fourd_ros.robot.model import RobotModel
+
+Checkpoint = Callable[[float], None]
+"""Called between steps with the fraction done; raises when the caller no longer wants the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What happens if the robot does this?
+
+    Args:
+        robot: the robot that moves.
+        observation: what is known now.
+        candidates: commanded motions over all actuated joints, time 0 = the observation.
+        times: the instants to imagine [s from the observation], strictly increasing, positive, shape [T].
+        views: names of the cameras to imagine, each of them in the observation.
+        num_samples: futures per candidate.
+        seed: same question, same seed, same answer.
+
+    Raises:
+        InvalidTrajectory: no candidate, no instant, or instants that do not increase.
+        MissingCamera: a view that the observation does not hold.
+        TooLarge: no sample was asked for.
+    """
+
+    robot: RobotModel
+    observation: Observation
+    candidates: tuple[RobotTrajectory, ...]
+    times: FloatArray
+    views: tuple[str, ...]
+    num_samples: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.candidates:
+            raise InvalidTrajectory("no candidate trajectory was given; at least one is needed")
+        if len(self.times) == 0 or self.times[0] <= 0 or (np.diff(self.times) <= 0).any():
+            raise InvalidTrajectory(f"instants to imagine must be positive and increasing, got {self.times}")
+        unknown = [name for name in self.views if name not in self.observation.views]
+        if unknown or not self.views:
+            raise MissingCamera(f"views {unknown or 'none'} asked for; observed: {sorted(self.observation.views)}")
+        if self.num_samples < 1:
+            raise TooLarge(f"num_samples is {self.num_samples}; at least 1 is needed")
+
+    @property
+    def work(self) -> int:
+        """Pixels to imagine: the unit in which cost is measured."""
+        cameras = [self.observation.views[name].camera for name in self.views]
+        pixels = sum(camera.width * camera.height for camera in cameras)
+        return pixels * len(self.times) * len(self.candidates) * self.num_samples
+
+
+class WorldModel(ABC):
+    """One rung of the ladder: made without arguments when the node is configured, used by one thread at a time."""
+
+    backend: ClassVar[str]
+    """Registry name, repeated in every rollout."""
+    licence: ClassVar[str] = "Apache-2.0"
+    non_commercial: ClassVar[bool] = False
+    declared_cost: ClassVar[float]
+    """Seconds per million pixels imagined, believed until the first answers have been measured."""
+    default_step: ClassVar[float] = 0.2
+    """Time between frames when the question leaves it open [s]."""
+
+    @abstractmethod
+    def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:
+        """Yield ``len(candidates) * num_samples`` rollouts, calling `checkpoint` between steps."""
+
+
+@dataclass
+class MeasuredCost:
+    """What a model costs here, learned from its answers: the slowest of the recent ones, per pixel.
+
+    Args:
+        declared: seconds per million pixels, believed until something was measured.
+        memory: how many answers are remembered.
+    """
+
+    declared: float
+    memory: int = 16
+    _seconds_per_pixel: deque[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._seconds_per_pixel = deque(maxlen=self.memory)
+
+    def record(self, question: Question, seconds: float) -> None:
+        self._seconds_per_pixel.append(seconds / question.work)
+
+    def estimate(self, question: Question) -> float:
+        """Expected wall time [s]."""
+        rate = max(self._seconds_per_pixel, default=self.declared * 1e-6)
+        return rate * question.work
+
+
+# From the quickest rung to the best one; a module is imported only when its rung is asked for.
+_BACKENDS: dict[str, str] = {
+    "kinematic": "fourd_ros.world_model.kinematic:KinematicModel",
+}
+
+
+def backend_names() -> tuple[str, ...]:
+    """Names of the shipped backends, quickest first."""
+    return tuple(_BACKENDS)
+
+
+def load_backend(name: str, *, allow_noncommercial: bool = False) -> type[WorldModel]:
+    """The class behind a registry name, or behind ``module:Class`` for a model of your own.
+
+    Raises:
+        UnknownBackend: no such name, module or class.
+        LicenceRefused: the weights are non-commercial and that was not allowed.
+    """
+    target = _BACKENDS.get(name, name)
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UnknownBackend(
+            f"backend '{name}' ({error}); shipped: {list(_BACKENDS)}; your own is named as 'module:Class'"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, WorldModel)):
+        raise UnknownBackend(f"backend '{name}' is {found!r}, needed a subclass of fourd_ros WorldModel")
+    if found.non_commercial and not allow_noncommercial:
+        raise LicenceRefused(f"backend '{name}' is non-commercial ({found.licence}); set allow_noncommercial: true")
+    return found

@@ -1,0 +1,112 @@
+"""Which observed points are an object held by the gripper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from fourd_ros.records import FloatArray, Mask, Points
+from fourd_ros.robot.model import RobotModel
+
+OPEN_SHARE = 0.97
+"""A gripper opened further than this share of its range holds nothing."""
+
+RELEASE_TRAVEL = 0.004
+"""A commanded finger position beyond the observed one by this much lets go [m | rad]."""
+
+MIN_SEEDS = 6
+"""Fewer observed points than this between the fingers are taken for noise."""
+
+REACH = 0.2
+"""A held object is looked for within this distance of the fingers [m]."""
+
+VOXEL = 0.01
+"""Points closer than about two voxels belong to one thing [m]."""
+
+SUPPORT_THICKNESS = 0.008
+"""Points this near to the dominant plane are the support, not the object [m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grasp:
+    """A held object.
+
+    Args:
+        carrier: the robot link it moves with.
+        member: which of the observed points these are, shape [number of points searched].
+    """
+
+    carrier: str
+    member: Mask
+
+
+def find_grasp(robot: RobotModel, joint_positions: Mapping[str, float], points: Points) -> Grasp | None:
+    """Find the object between partly closed fingers, grown over touching points but not over its support.
+
+    Args:
+        robot: its gripper's fingers close on each other.
+        joint_positions: measured positions [rad | m].
+        points: observed points that are not the robot's, in its root frame [m], shape [N, 3].
+
+    Returns:
+        The held object, or None when there is no gripper, it is wide open, or nothing is between the fingers.
+    """
+    gripper = robot.gripper
+    if gripper is None or gripper.openness(joint_positions) > OPEN_SHARE:
+        return None
+    seeds = gripper.between_fingers(joint_positions, points)
+    if seeds.sum() < MIN_SEEDS:
+        return None
+    centre = points[seeds].mean(axis=0)
+    near = np.linalg.norm(points - centre, axis=1) < REACH
+    candidates = near & ~_on_dominant_plane(points) | seeds
+    member = _connected(points, candidates, seeds)
+    return Grasp(carrier=gripper.carrier, member=member)
+
+
+def release_step(robot: RobotModel, joint_positions: Mapping[str, float], positions: FloatArray) -> int:
+    """First step at which the commanded fingers open beyond where they were observed; T when they never do.
+
+    Args:
+        robot: with a gripper.
+        joint_positions: measured positions [rad | m].
+        positions: commanded positions of all actuated joints [rad | m], shape [T, J].
+    """
+    gripper = robot.gripper
+    if gripper is None:
+        return len(positions)
+    columns = [robot.kinematics.joint_names.index(name) for name in gripper.joints]
+    observed = np.array([joint_positions[name] for name in gripper.joints])
+    opened = (gripper.opening_sign * (positions[:, columns] - observed) > RELEASE_TRAVEL).any(axis=1)
+    return int(np.argmax(opened)) if opened.any() else len(positions)
+
+
+def _on_dominant_plane(points: Points) -> Mask:
+    """Points on the plane that holds most of them (random sample consensus over 64 triples), shape [N]."""
+    generator = np.random.default_rng(0)
+    sample = points[generator.choice(len(points), min(len(points), 2000), replace=False)].astype(np.float64)
+    corners = sample[generator.integers(len(sample), size=(64, 3))]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1)
+    normals, corners = normals[lengths > 1e-6], corners[lengths > 1e-6]
+    if len(normals) == 0:
+        return np.zeros(len(points), bool)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    offsets = np.einsum("kj,kj->k", normals, corners[:, 0])
+    support = (np.abs(sample @ normals.T - offsets) < SUPPORT_THICKNESS).sum(axis=0)
+    best = int(support.argmax())
+    distance = points @ normals[best].astype(np.float32) - np.float32(offsets[best])
+    return np.asarray(np.abs(distance) < SUPPORT_THICKNESS)
+
+
+def _connected(points: Points, candidates: Mask, seeds: Mask) -> Mask:
+    """Candidates in the voxel components that hold a seed, shape [N]."""
+    cells = np.floor((points[candidates] - points[candidates].min(axis=0)) / VOXEL).astype(np.int64)
+    grid = np.zeros(cells.max(axis=0) + 1, bool)
+    grid[tuple(cells.T)] = True
+    labels, _ = ndimage.label(grid, structure=np.ones((3, 3, 3), bool))
+    component = labels[tuple(cells.T)]
+    member = np.zeros(len(points), bool)
+    member[candidates] = np.isin(component, np.unique(component[seeds[candidates]]))
+    return member

@@ -1,0 +1,110 @@
+"""Climbing the rungs: quick previews first, the best answer that the deadline allows last."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fourd_ros.errors import DeadlineMissed, UnknownBackend
+from fourd_ros.records import Rollout
+from fourd_ros.world_model.base import Checkpoint, MeasuredCost, Question, WorldModel
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A loaded model and what it costs here."""
+
+    model: WorldModel
+    cost: MeasuredCost
+
+
+@dataclass(kw_only=True)
+class Ladder:
+    """The loaded models, quickest first.
+
+    Args:
+        models: in ascending order of quality and cost.
+    """
+
+    models: Sequence[WorldModel]
+    rungs: tuple[Rung, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rungs = tuple(Rung(model, MeasuredCost(type(model).declared_cost)) for model in self.models)
+
+    def plan(self, question: Question, *, backend: str = "", seconds_left: float = float("inf")) -> tuple[Rung, ...]:
+        """The rungs to climb: previews, then the answer.
+
+        Args:
+            question: what will be asked.
+            backend: the rung to end on; empty for the best one that fits.
+            seconds_left: until the deadline [s].
+
+        Raises:
+            UnknownBackend: no rung of that name is loaded.
+            DeadlineMissed: not even the quickest rung (or the named one) fits.
+        """
+        names = [rung.model.backend for rung in self.rungs]
+        if backend and backend not in names:
+            raise UnknownBackend(f"backend '{backend}' is not loaded; this node offers {names}")
+        top = names.index(backend) if backend else len(names) - 1
+        chosen: list[Rung] = []
+        spent = 0.0
+        for index, rung in enumerate(self.rungs[: top + 1]):
+            cost = rung.cost.estimate(question)
+            named = bool(backend) and index == top
+            if spent + cost <= seconds_left:
+                chosen.append(rung)
+                spent += cost
+            elif named and cost <= seconds_left:
+                chosen = [rung]
+        if not chosen or (backend and chosen[-1].model.backend != backend):
+            wanted = self.rungs[top if backend else 0]
+            raise DeadlineMissed(
+                f"{wanted.model.backend} needs about {wanted.cost.estimate(question):.3f} s "
+                f"and {max(seconds_left, 0.0):.3f} s are left; allow more time, fewer steps or smaller views"
+            )
+        return tuple(chosen)
+
+    def climb(
+        self,
+        question: Question,
+        plan: Sequence[Rung],
+        *,
+        checkpoint: Checkpoint,
+        on_rollout: Callable[[Rung, Rollout, float], None],
+    ) -> list[Rollout]:
+        """Run the planned rungs; returns the rollouts of the last one that finished.
+
+        Args:
+            question: what is asked.
+            plan: from :meth:`plan`.
+            checkpoint: called with the fraction done of everything; raises to end the climb.
+            on_rollout: called with every finished rollout and the fraction done.
+
+        Raises:
+            DeadlineMissed: `checkpoint` raised it before the first rung was complete.
+        """
+        best: list[Rollout] = []
+        costs = [rung.cost.estimate(question) for rung in plan]
+        total = sum(costs) or 1.0
+        for index, rung in enumerate(plan):
+            done, share = sum(costs[:index]) / total, costs[index] / total
+            started = time.perf_counter()
+            rollouts: list[Rollout] = []
+            try:
+                for rollout in rung.model.imagine(
+                    question, checkpoint=lambda part, d=done, s=share: checkpoint(d + s * part)
+                ):
+                    rollouts.append(rollout)
+                    on_rollout(rung, rollout, done + share * len(rollouts) / _expected(question))
+            except DeadlineMissed:
+                if best:
+                    return best
+                raise
+            rung.cost.record(question, time.perf_counter() - started)
+            best = rollouts
+        return best
+
+
+def _expected(question: Question) -> int:
+    return len(question.candidates) * question.num_samples
