@@ -1,9 +1,9 @@
 """Ask a world model node from a script or a notebook.
 
-    with WorldModelClient.connect() as world:
-        rollouts = world.imagine([trajectory], horizon=2.0).result(timeout=10.0)
-        for frame in world.frames(rollouts[0].rollout_id):
-            print(frame.time_from_start, frame.points.width)
+with WorldModelClient.connect() as world:
+    rollouts = world.imagine([trajectory], horizon=2.0).result(timeout=10.0)
+    for frame in world.frames(rollouts[0].rollout_id):
+        print(frame.time_from_start, frame.points.width)
 """
 
 import threading
@@ -14,15 +14,15 @@ from typing import Any, Self
 
 import rclpy
 from action_msgs.msg import GoalStatus
+from fourd_msgs.action import Imagine
+from fourd_msgs.msg import Rollout, RolloutFrame
+from fourd_msgs.srv import GetRolloutFrames
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
-from fourd_msgs.action import Imagine
-from fourd_msgs.msg import Rollout, RolloutFrame
-from fourd_msgs.srv import GetRolloutFrames
 from fourd_ros.bridge.times import ns_to_stamp, seconds_to_duration
 from fourd_ros.bridge.trajectories import trajectory_to_message
 from fourd_ros.errors import FourdError

@@ -39,7 +39,7 @@ class GoalQueue:
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._reservations: deque[float] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def __len__(self) -> int:
         with self._lock:
@@ -87,6 +87,7 @@ class GoalQueue:
             if self._running is job:
                 self._running = None
             to_start = self._next()
+            self._lock.notify_all()
         if to_start is not None:
             to_start.start()
 
@@ -113,6 +114,11 @@ class GoalQueue:
             job.drop(error)
         if running is not None:
             running.interrupt(error)
+
+    def wait_idle(self, *, timeout: float) -> bool:
+        """Wait until nothing runs; False if something still does after `timeout` [s]."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._running is None, timeout)
 
     def _next(self) -> Job | None:
         if self._running is not None or not self._waiting:

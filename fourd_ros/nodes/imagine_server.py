@@ -1,19 +1,17 @@
 """The ``Imagine`` action: goals wait in a bounded queue, one is answered at a time."""
 
+import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from fourd_msgs.action import Imagine
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from fourd_msgs.action import Imagine
-from fourd_ros.bridge.diagnostics import Counters
-from fourd_ros.bridge.rollouts import rollout_to_message
 from fourd_ros.bridge.times import duration_to_seconds
 from fourd_ros.errors import Cancelled, DeadlineMissed, FourdError, NotActive, QueueFull
 from fourd_ros.nodes.error_codes import error_code
@@ -28,18 +26,26 @@ GoalHandle = ServerGoalHandle[Any, Any, Any]
 CANCEL_GRACE = 1.0
 """A cancelled goal becomes "canceling" within this [s]."""
 
+CLOSE_TIMEOUT = 10.0
+"""A running goal reaches its next step, and so its end, within this [s]."""
+
 
 class Imaginer(Protocol):
     """What the server needs to know of its node."""
 
     ladder: Ladder
-    counters: Counters
+
+    def report(self, error: Exception) -> None:
+        """Count and log."""
 
     def make_question(self, goal: Any) -> Question:
         """Observation and goal -> question; raises typed errors."""
 
     def remember(self, rollout_id: str, rollout: Rollout) -> None:
         """Store a rollout so that its frames can be fetched."""
+
+    def to_message(self, rollout_id: str, rollout: Rollout) -> Any:
+        """``fourd_msgs/Rollout``."""
 
     def present(self, answer: Answer) -> None:
         """Show finished rollouts on the topics."""
@@ -95,7 +101,7 @@ class Inquiry:
             ids[id(rollout)] = rollout_id = str(uuid.uuid4())
             imaginer.remember(rollout_id, rollout)
             stage = Imagine.Feedback.FINISHING if rung is plan[-1] else Imagine.Feedback.REFINING
-            self._report(stage, fraction, rollout_to_message(rollout, rollout_id))
+            self._report(stage, fraction, imaginer.to_message(rollout_id, rollout))
 
         rollouts = imaginer.ladder.climb(question, plan, checkpoint=self._checkpoint, on_rollout=on_rollout)
         return [(ids[id(rollout)], rollout) for rollout in rollouts]
@@ -119,6 +125,7 @@ class ImagineServer:
 
     Args:
         node: needs an executor with several threads, so that a cancel request is heard while a goal is answered.
+            The server starts closed.
         imaginer: makes questions, answers and remembers.
         max_queued_goals: goals that may wait; more are rejected.
     """
@@ -127,7 +134,7 @@ class ImagineServer:
         self._node, self._imaginer = node, imaginer
         self._queue = GoalQueue(max_queued=max_queued_goals)
         self._inquiries: dict[bytes, Inquiry] = {}
-        self._open = True
+        self._open = False
         self._server = ActionServer(
             node,
             Imagine,
@@ -140,27 +147,39 @@ class ImagineServer:
         )
 
     def ask(self, goal: Any) -> None:
-        """Queue a goal of the node's own (the streaming mode); its answer goes to the topics only.
+        """Answer a goal of the node's own on the topics; returns when it is done. For worker threads.
 
         Raises:
             QueueFull: too many wait already.
+            NotActive: the server is closed.
         """
-        self._queue.reserve(str(goal.slot))
-        executor = self._node.executor
-        assert executor is not None
-        self._queue.add(
-            Inquiry(
-                goal,
-                begin=lambda inquiry: executor.create_task(self._stream, inquiry),
-                drop=lambda _, error: self._note(error),
-                feedback=lambda _: None,
-            )
-        )
+        self._admit(goal)
+        turn = threading.Event()
+        dropped: list[FourdError] = []
+
+        def drop(_: Inquiry, error: FourdError) -> None:
+            dropped.append(error)
+            turn.set()
+
+        inquiry = Inquiry(goal, begin=lambda _: turn.set(), drop=drop, feedback=lambda _: None)
+        self._queue.add(inquiry)
+        turn.wait()
+        try:
+            if dropped:
+                raise dropped[0]
+            self._imaginer.present(inquiry.answer(self._imaginer))
+        finally:
+            self._queue.finished(inquiry)
+
+    def open(self) -> None:
+        """Take goals from now on."""
+        self._open = True
 
     def close(self) -> None:
         """End every goal with an error and take no more."""
         self._open = False
         self._queue.clear(NotActive("the node was deactivated"))
+        self._queue.wait_idle(timeout=CLOSE_TIMEOUT)
 
     def destroy(self) -> None:
         """Remove the action from the graph."""
@@ -168,13 +187,16 @@ class ImagineServer:
 
     def _on_goal(self, goal: Any) -> GoalResponse:
         try:
-            if not self._open:
-                raise NotActive("the node is not active; activate it first")
-            self._queue.reserve(str(goal.slot))
+            self._admit(goal)
         except (QueueFull, NotActive) as error:
-            self._note(error)
+            self._imaginer.report(error)
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
+
+    def _admit(self, goal: Any) -> None:
+        if not self._open:
+            raise NotActive("the node is not active; activate it first")
+        self._queue.reserve(str(goal.slot))
 
     def _on_accepted(self, handle: GoalHandle) -> None:
         inquiry = Inquiry(
@@ -196,12 +218,6 @@ class ImagineServer:
         inquiry = self._inquiries[_key(handle)]
         return self._conclude(handle, inquiry, self._try_to_answer(inquiry))
 
-    def _stream(self, inquiry: Inquiry) -> None:
-        answer = self._try_to_answer(inquiry)
-        if isinstance(answer, Exception):
-            self._note(answer)
-        self._queue.finished(inquiry)
-
     def _try_to_answer(self, inquiry: Inquiry) -> Answer | Exception:
         try:
             answer = inquiry.answer(self._imaginer)
@@ -215,10 +231,10 @@ class ImagineServer:
         result = Imagine.Result()
         try:
             if not isinstance(answer, Exception):
-                result.rollouts = [rollout_to_message(rollout, rollout_id) for rollout_id, rollout in answer]
+                result.rollouts = [self._imaginer.to_message(rollout_id, rollout) for rollout_id, rollout in answer]
                 handle.succeed()
             else:
-                self._note(answer)
+                self._imaginer.report(answer)
                 result.error_code, result.error_msg = error_code(Imagine.Result, answer), str(answer)
                 if isinstance(answer, Cancelled) and _becomes_cancelling(handle):
                     handle.canceled()
@@ -228,13 +244,6 @@ class ImagineServer:
             self._inquiries.pop(_key(handle), None)
             self._queue.finished(inquiry)
         return result
-
-    def _note(self, error: Exception) -> None:
-        self._imaginer.counters.error(error)
-        if isinstance(error, FourdError):
-            self._node.get_logger().warning(f"{error.kind}: {error}", throttle_duration_sec=1.0)
-        else:
-            self._node.get_logger().error("".join(traceback.format_exception(error)))
 
 
 def _key(handle: GoalHandle) -> bytes:

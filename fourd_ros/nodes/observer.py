@@ -15,7 +15,14 @@ from fourd_ros.bridge.joints import joint_positions
 from fourd_ros.bridge.sync import ApproximateSynchronizer
 from fourd_ros.bridge.tf import TransformBuffer
 from fourd_ros.bridge.times import readable, stamp_to_ns
-from fourd_ros.errors import FourdError, InvalidCamera, MissingCamera, NoObservation, TransformUnavailable, UnknownObservation
+from fourd_ros.errors import (
+    FourdError,
+    InvalidCamera,
+    MissingCamera,
+    NoObservation,
+    TransformUnavailable,
+    UnknownObservation,
+)
 from fourd_ros.geometry.pointmap import points_from_depth
 from fourd_ros.records import FloatArray, Observation, PinholeCamera, View
 from fourd_ros.robot.model import RobotModel

@@ -4,13 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from fourd_ros.bridge.rollouts import FrameFields, make_frame
 from fourd_ros.records import Rollout
-
-IMAGINED_PREFIX = "imagined/"
-"""Prefix of imagined TF frames and joint states (a viewer shows them beside the live robot)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +19,6 @@ class PlaybackSettings:
         loop: start over until a newer rollout comes.
         voxel_size: thin the clouds to one point a voxel of this edge [m], 0 for none.
         max_bytes: of one cloud.
-        image_format: ``jpeg`` or ``png``.
     """
 
     view: str = ""
@@ -31,14 +26,23 @@ class PlaybackSettings:
     loop: bool = False
     voxel_size: float = 0.0
     max_bytes: int = 4_000_000
-    image_format: str = "jpeg"
+
+
+class Stage(Protocol):
+    """Where frames are shown."""
+
+    def prepare(self, rollout_id: str, rollout: Rollout, index: int, settings: PlaybackSettings) -> Any:
+        """Make the messages of one frame, ahead of time."""
+
+    def publish(self, frame: Any) -> None:
+        """Send them, now."""
 
 
 class Playback:
     """One thread that sleeps until the next frame is due; a newer rollout takes its place at once.
 
     Args:
-        publish: called with every frame (``fourd_msgs/RolloutFrame``) when it is due.
+        stage: gets every frame when it is due.
         settings: what to show and how fast, asked anew for every rollout.
         on_error: called with an exception that a frame raised; the playback goes on with the next rollout.
     """
@@ -46,11 +50,11 @@ class Playback:
     def __init__(
         self,
         *,
-        publish: Callable[[Any], None],
+        stage: Stage,
         settings: Callable[[], PlaybackSettings],
         on_error: Callable[[Exception], None],
     ) -> None:
-        self._publish, self._settings, self._on_error = publish, settings, on_error
+        self._stage, self._settings, self._on_error = stage, settings, on_error
         self._wake = threading.Condition()
         self._next: tuple[str, Rollout] | None = None
         self._stopping = False
@@ -85,23 +89,13 @@ class Playback:
 
     def _play(self, rollout_id: str, rollout: Rollout) -> None:
         settings = self._settings()
-        view = settings.view if settings.view in rollout.views else next(iter(rollout.views))
         while True:
             started = time.monotonic()
             for index, seconds in enumerate(rollout.times):
-                frame = make_frame(
-                    rollout,
-                    rollout_id,
-                    index,
-                    view,
-                    fields=FrameFields.ALL,
-                    voxel_size=settings.voxel_size,
-                    max_bytes=settings.max_bytes,
-                    image_format=settings.image_format,
-                )
+                frame = self._stage.prepare(rollout_id, rollout, index, settings)
                 if self._interrupted(started + seconds / settings.rate):
                     return
-                self._publish(frame)
+                self._stage.publish(frame)
             if not settings.loop:
                 return
 

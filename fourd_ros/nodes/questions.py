@@ -129,9 +129,7 @@ def _shifted(trajectory: RobotTrajectory, offset: float) -> RobotTrajectory:
     if not ahead.any():
         raise InvalidTrajectory(f"the trajectory ended {-times[-1]:.3f} s before the observation")
     if ahead.all():
-        return RobotTrajectory(
-            joint_names=trajectory.joint_names, times=times, positions=trajectory.positions
-        )
+        return RobotTrajectory(joint_names=trajectory.joint_names, times=times, positions=trajectory.positions)
     now = trajectory.at(np.array([-offset]))
     return RobotTrajectory(
         joint_names=trajectory.joint_names,

@@ -28,7 +28,9 @@ def caveats(question: Question, candidate: RobotTrajectory, views: Mapping[str, 
     """
     flags = RolloutFlags.NONE
     last = question.times[-1]
-    if candidate.times[-1] > last and not np.allclose(candidate.at(candidate.times[-1:]), candidate.at(np.array([last]))):
+    if candidate.times[-1] > last and not np.allclose(
+        candidate.at(candidate.times[-1:]), candidate.at(np.array([last]))
+    ):
         flags |= RolloutFlags.TRUNCATED
     if any((~view.observed_mask).mean(axis=(1, 2)).max() > UNSEEN_SHARE for view in views.values()):
         flags |= RolloutFlags.CAMERA_UNSEEN

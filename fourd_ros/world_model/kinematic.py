@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fourd_ros.geometry.transforms import invert
-from fourd_ros.records import FloatArray, Mask, Observation, Pixels, Points, RobotTrajectory, Rollout
-from fourd_ros.records import RolloutView, View
+from fourd_ros.records import FloatArray, Mask, Observation, Pixels, Points, RobotTrajectory, Rollout, RolloutView, View
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.segmentation import robot_pixels
 from fourd_ros.world_model.base import Checkpoint, Question, WorldModel

@@ -1,0 +1,265 @@
+"""The world model node: watches cameras, joints and TF, and answers what-if questions."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fourd_msgs.action import Imagine
+from fourd_msgs.msg import Rollout as RolloutMessage
+from fourd_msgs.srv import GetRolloutFrames
+from rclpy.callback_groups import ReentrantCallbackGroup
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from fourd_ros.bridge.parameters import parameter
+from fourd_ros.bridge.qos import LATCHED, RESULT, InputWatch, sensor_qos
+from fourd_ros.bridge.rollouts import rollout_to_message
+from fourd_ros.bridge.tf import TransformListener, make_transform_buffer
+from fourd_ros.bridge.times import stamp_to_ns
+from fourd_ros.errors import NoObservation
+from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
+from fourd_ros.nodes.frame_service import serve_frames
+from fourd_ros.nodes.imagine_server import Answer, ImagineServer
+from fourd_ros.nodes.imagined_topics import ImaginedTopics
+from fourd_ros.nodes.observer import Observer, ObserverLimits
+from fourd_ros.nodes.playback import Playback, PlaybackSettings
+from fourd_ros.nodes.questions import QuestionLimits, make_question, observation_at_end
+from fourd_ros.records import Rollout
+from fourd_ros.robot.description import RobotDescription
+from fourd_ros.robot.model import RobotModel
+from fourd_ros.world_model.base import Question, backend_names, load_backend
+from fourd_ros.world_model.ladder import Ladder
+from fourd_ros.world_model.store import RolloutStore
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldModelParameters(NodeParameters):
+    """Parameters of the world model node."""
+
+    cameras: tuple[str, ...] = parameter(("camera",), "camera namespaces: <camera>/image, camera_info, depth")
+    use_depth: bool = parameter(True, "wait for a depth image beside every colour image")
+    compressed: bool = parameter(False, "take <camera>/image/compressed and <camera>/depth/compressedDepth instead")
+    image_reliability: str = parameter(
+        "best_effort", "of the camera subscriptions", choices=("best_effort", "reliable")
+    )
+    fixed_frame: str = parameter("", "frame of everything imagined; empty for the robot's root link")
+    robot_description_file: str = parameter("", "URDF or xacro to use instead of the robot_description topic")
+    mesh_roots: tuple[str, ...] = parameter((), "folders below which meshes may be read, beside the packages' own")
+    sync_slop: float = parameter(0.02, "images of one instant differ by less [s]", minimum=0.0, maximum=1.0)
+    history: int = parameter(10, "instants remembered for observation_stamp", minimum=1, maximum=1000)
+    max_joint_age: float = parameter(
+        0.5, "oldest joint positions used, against the images [s]", minimum=0.0, maximum=60.0
+    )
+    observation_timeout: float = parameter(
+        0.5, "a question waits this long for inputs that are on their way [s]", minimum=0.0, maximum=60.0
+    )
+    max_pixels: int = parameter(16_777_216, "larger images are refused", minimum=1, maximum=2**31 - 1)
+    backends: tuple[str, ...] = parameter(backend_names(), "rungs to load, quickest first; 'module:Class' for your own")
+    allow_noncommercial: bool = parameter(False, "load weights whose licence forbids commercial use")
+    max_queued_goals: int = parameter(8, "goals that may wait; more are rejected", minimum=0, maximum=1000)
+    max_candidates: int = parameter(64, "trajectories in one goal", minimum=1, maximum=65535)
+    max_samples: int = parameter(16, "samples of one candidate", minimum=1, maximum=65535)
+    max_steps: int = parameter(64, "frames of one rollout", minimum=1, maximum=10_000)
+    max_duration: float = parameter(60.0, "length of a trajectory [s]", minimum=0.1, maximum=3600.0)
+    speed_tolerance: float = parameter(1.1, "factor on the joint speed limits", minimum=0.1, maximum=1000.0)
+    max_imagined_megapixels: float = parameter(
+        500.0, "work of one goal, over frames, views and candidates", minimum=0.01, maximum=1e6
+    )
+    store_megabytes: float = parameter(512.0, "memory for finished rollouts [MB]", minimum=1.0, maximum=1e6)
+    rollout_lifetime: float = parameter(
+        60.0, "a rollout can be fetched for this long [s]", minimum=0.1, maximum=86400.0
+    )
+    response_megabytes: float = parameter(
+        12.0, "bound on one GetRolloutFrames response [MB]", minimum=0.01, maximum=1000.0
+    )
+    image_format: str = parameter("jpeg", "of imagined images", choices=("jpeg", "png"))
+    playback_view: str = parameter("", "camera shown on ~/imagined; empty for the first")
+    playback_rate: float = parameter(1.0, "imagined seconds per second", minimum=0.01, maximum=100.0)
+    playback_loop: bool = parameter(False, "repeat until a newer rollout comes")
+    playback_voxel_size: float = parameter(
+        0.0, "thin played clouds to this voxel edge [m], 0 for none", minimum=0.0, maximum=1.0
+    )
+    playback_megabytes: float = parameter(4.0, "bound on one played cloud [MB]", minimum=0.001, maximum=100.0)
+
+
+class WorldModelNode(FourdNode):
+    """Lifecycle node ``world_model``; see the README for its topics, action and service."""
+
+    Parameters = WorldModelParameters
+    parameters: WorldModelParameters
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("world_model", **options)
+        self.ladder = Ladder(models=())
+        self._robot: RobotModel | None = None
+
+    def load(self) -> None:
+        settings = self.parameters
+        load = partial(load_backend, allow_noncommercial=settings.allow_noncommercial)
+        self.ladder = Ladder(models=[load(name)() for name in settings.backends])
+        if settings.robot_description_file:
+            self._use_robot(Path(settings.robot_description_file).read_text())
+        self._store = RolloutStore(
+            max_bytes=int(settings.store_megabytes * MEGABYTE), lifetime=settings.rollout_lifetime
+        )
+        self._server = ImagineServer(self, self, max_queued_goals=settings.max_queued_goals)
+        self.defer(self._server.destroy)
+        self.serve(GetRolloutFrames, "~/get_rollout_frames", self._serve_frames, group=ReentrantCallbackGroup())
+        self._rollouts = self.advertise(RolloutMessage, "~/rollout", RESULT)
+        self._topics = ImaginedTopics(self, robot=lambda: self._robot)
+
+    def start(self) -> None:
+        settings = self.parameters
+        transforms = make_transform_buffer()
+        self._observer = Observer(
+            cameras=settings.cameras,
+            use_depth=settings.use_depth,
+            transforms=transforms,
+            limits=ObserverLimits(
+                sync_slop=settings.sync_slop,
+                history=settings.history,
+                max_pixels=settings.max_pixels,
+                max_joint_age=settings.max_joint_age,
+            ),
+        )
+        self.defer(TransformListener(self, transforms).destroy)
+        self._watch_inputs()
+        self._playback = Playback(stage=self._topics, settings=self._playback_settings, on_error=self.report)
+        self.defer(self._playback.stop)
+        self._server.open()
+
+    def stop(self) -> None:
+        self._server.close()
+
+    def unload(self) -> None:
+        self._robot = None
+        self.ladder = Ladder(models=())
+
+    def on_clock_jump(self, jump: ClockJump) -> None:
+        if self.is_active:
+            self._observer.clear()
+
+    # What the Imagine server needs.
+
+    def make_question(self, goal: Any) -> Question:
+        """Observation and goal -> question.
+
+        Raises:
+            NoObservation: no robot description, images or joints yet.
+            InvalidInput: the goal cannot be answered.
+        """
+        robot = self._robot
+        if robot is None:
+            raise NoObservation("no robot description yet; publish robot_description or set robot_description_file")
+        if goal.start_rollout_id:
+            observation = observation_at_end(self._store.get(goal.start_rollout_id))
+        else:
+            observation = self._observer.observe(
+                robot,
+                frame=self.parameters.fixed_frame,
+                stamp_ns=stamp_to_ns(goal.observation_stamp),
+                timeout=self.parameters.observation_timeout,
+            )
+        return make_question(
+            goal, robot, observation, default_step=self._default_step(goal.backend), limits=self._question_limits()
+        )
+
+    def remember(self, rollout_id: str, rollout: Rollout) -> None:
+        self._store.add(rollout_id, rollout)
+
+    def to_message(self, rollout_id: str, rollout: Rollout) -> RolloutMessage:
+        """``fourd_msgs/Rollout`` with the time until which its frames can be fetched."""
+        expires = self.get_clock().now().nanoseconds + round(self.parameters.rollout_lifetime * 1e9)
+        return rollout_to_message(rollout, rollout_id, expires_ns=expires)
+
+    def present(self, answer: Answer) -> None:
+        for rollout_id, rollout in answer:
+            self._rollouts.publish(self.to_message(rollout_id, rollout))
+        if answer:
+            self._playback.show(*answer[0])
+
+    # Inputs.
+
+    def _watch_inputs(self) -> None:
+        settings = self.parameters
+        sensor = sensor_qos(reliability=settings.image_reliability)
+        watch = InputWatch(self)
+        self.defer(watch.destroy)
+        group = ReentrantCallbackGroup()
+        kinds = ("image", "depth") if settings.use_depth else ("image",)
+        for camera in settings.cameras:
+            self._watch(watch, CameraInfo, f"{camera}/camera_info", partial(self._observer.add_info, camera), sensor)
+            for kind in kinds:
+                message, topic = self._image_topic(camera, kind)
+                self._watch(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
+        self._watch(watch, JointState, "joint_states", self._observer.add_joints, sensor_qos(depth=10))
+        if not settings.robot_description_file:
+            self._watch(watch, String, "robot_description", self._take_description, LATCHED)
+        ask = self.worker("trajectory").latest(self._ask)
+        self.subscribe(JointTrajectory, "trajectory", ask, RESULT, group=group)
+
+    def _watch(self, watch: InputWatch, message: Any, topic: str, take: Any, qos: Any) -> None:
+        """Subscribe, and complain when nothing comes."""
+        subscription = self.subscribe(message, topic, watch.heard(topic, take), qos, group=ReentrantCallbackGroup())
+        watch.add(topic, message, subscription)
+
+    def _image_topic(self, camera: str, kind: str) -> tuple[Any, str]:
+        if not self.parameters.compressed:
+            return Image, f"{camera}/{kind}"
+        transport = "compressed" if kind == "image" else "compressedDepth"
+        return CompressedImage, f"{camera}/{kind}/{transport}"
+
+    def _take_description(self, message: String) -> None:
+        self._use_robot(message.data)
+
+    def _use_robot(self, urdf: str) -> None:
+        roots = [Path(root) for root in self.parameters.mesh_roots]
+        self._robot = RobotModel(RobotDescription.from_urdf(urdf, allowed_roots=roots or None))
+
+    def _ask(self, trajectory: JointTrajectory) -> None:
+        """Answer a trajectory of the streaming mode on the topics (on a worker thread)."""
+        self._server.ask(Imagine.Goal(candidates=[trajectory]))
+
+    # Outputs.
+
+    def _serve_frames(self, request: Any, response: Any) -> Any:
+        return serve_frames(
+            self._store,
+            request,
+            max_bytes=int(self.parameters.response_megabytes * MEGABYTE),
+            image_format=self.parameters.image_format,
+        )
+
+    def _playback_settings(self) -> PlaybackSettings:
+        settings = self.parameters
+        return PlaybackSettings(
+            view=settings.playback_view,
+            rate=settings.playback_rate,
+            loop=settings.playback_loop,
+            voxel_size=settings.playback_voxel_size,
+            max_bytes=int(settings.playback_megabytes * MEGABYTE),
+        )
+
+    def _question_limits(self) -> QuestionLimits:
+        settings = self.parameters
+        return QuestionLimits(
+            max_candidates=settings.max_candidates,
+            max_samples=settings.max_samples,
+            max_steps=settings.max_steps,
+            max_duration=settings.max_duration,
+            max_pixels=int(settings.max_imagined_megapixels * 1e6),
+            speed_tolerance=settings.speed_tolerance,
+        )
+
+    def _default_step(self, backend: str) -> float:
+        models = {model.backend: model for model in self.ladder.models}
+        return models.get(backend, self.ladder.models[-1]).default_step
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of ``ros2 run fourd_ros world_model``."""
+    return run(WorldModelNode, args)
