@@ -28,6 +28,7 @@ class BagWriter:
         compression: ``zstd`` or ``""``; applies to the chunks of the MCAP file.
         overwrite: replace an existing bag at `path` (when the new one is whole) instead of refusing.
         custom_data: key-value pairs for the ``custom_data`` of the metadata.
+        types: of the reader whose messages are copied, so that its types are known here too.
 
     Attributes:
         types: message classes by type name, for the messages given to `write`.
@@ -50,9 +51,10 @@ class BagWriter:
         compression: Literal["zstd", ""] = "zstd",
         overwrite: bool = False,
         custom_data: Mapping[str, str] | None = None,
+        types: MessageTypes | None = None,
     ) -> None:
         self.path = Path(path)
-        self.types = MessageTypes()
+        self.types = types or MessageTypes()
         self.message_count = 0
         self.byte_count = 0
         self._compression = compression
@@ -66,9 +68,7 @@ class BagWriter:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._nest = Path(
-                tempfile.mkdtemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
-            )
+            self._nest = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent))
         except OSError as error:
             raise InvalidBag(f"no bag can be written at '{self.path}': {error}") from error
         writer = Writer(self._nest / self.path.name, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)

@@ -1,13 +1,13 @@
 """ROS message types without ROS: definitions, serialisation to CDR, type hashes.
 
 The types of the distribution come with ``rosbags``. Any other type is looked up when it is first
-named: as a ``.msg`` file of this checkout, or of a package installed below ``share/``.
+named: in the texts offered by a bag, as a ``.msg`` file of this checkout, or of an installed package.
 """
 
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/(msg|action|srv)/[A-Za-z][A-Za-z0-9_]*"
 MAX_DEFINITION_CHARS = 1_000_000
 MAX_SEQUENCE_LENGTH = 256 * 1024 * 1024
 
-PARSERS = {
+PARSERS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "ros2msg": get_types_from_msg,
     "ros2idl": lambda text, typename: get_types_from_idl(text),
 }
@@ -37,6 +37,7 @@ class MessageTypes(Mapping[str, type]):
     def __init__(self) -> None:
         self.store: Typestore = get_typestore(Stores.ROS2_KILTED)
         self.store.max_sequence_length = MAX_SEQUENCE_LENGTH
+        self._offered: dict[str, tuple[str, str]] = {}
 
     def __getitem__(self, typename: str) -> type:
         """The class of `typename`.
@@ -54,27 +55,12 @@ class MessageTypes(Mapping[str, type]):
     def __len__(self) -> int:
         return len(self.store.types)
 
-    def register(self, typename: str, definition: str, encoding: str = "ros2msg") -> None:
-        """Learn a type (and the types that its concatenated definition brings) from its text.
+    def offer(self, typename: str, definition: str, encoding: str = "ros2msg") -> None:
+        """Remember the text of a type (with those inside it, as MCAP schemas hold them) until it is needed.
 
         Known types are left as they are, so a bag cannot redefine them.
-
-        Raises:
-            UnknownMessageType: the text is too long, cannot be parsed, or names impossible types.
         """
-        if encoding not in PARSERS or len(definition) > MAX_DEFINITION_CHARS:
-            raise UnknownMessageType(
-                f"definition of '{typename}' in {encoding!r} with {len(definition)} characters; "
-                f"readable: {sorted(PARSERS)} up to {MAX_DEFINITION_CHARS}"
-            )
-        self._check_name(typename)
-        try:
-            found = PARSERS[encoding](definition, typename)
-            for name in found:
-                self._check_name(name)
-            self.store.register({name: fields for name, fields in found.items() if name not in self.store.types})
-        except (TypesysError, ValueError, SyntaxError) as error:
-            raise UnknownMessageType(f"the definition of '{typename}' cannot be read: {error}") from error
+        self._offered.setdefault(typename, (encoding, definition))
 
     def hash(self, typename: str) -> str:
         """The RIHS01 hash that publishers of the type announce."""
@@ -105,10 +91,33 @@ class MessageTypes(Mapping[str, type]):
 
     def _load(self, typename: str) -> None:
         self._check_name(typename)
-        found = get_types_from_msg(_definition_file(typename).read_text(encoding="utf-8"), typename)
+        if typename in self._offered:
+            self._register(self._parse(typename, *self._offered[typename]))
+            return
+        found = self._parse(typename, "ros2msg", _definition_file(typename).read_text(encoding="utf-8"))
         for inner in _referenced(found[typename][1]):
             self[inner]
-        self.store.register(found)
+        self._register(found)
+
+    def _parse(self, typename: str, encoding: str, definition: str) -> dict[str, Any]:
+        if encoding not in PARSERS or len(definition) > MAX_DEFINITION_CHARS:
+            raise UnknownMessageType(
+                f"the definition of '{typename}' is {len(definition)} characters of {encoding!r}; "
+                f"readable: {sorted(PARSERS)} up to {MAX_DEFINITION_CHARS}"
+            )
+        try:
+            return PARSERS[encoding](definition, typename)
+        except (TypesysError, ValueError, IndexError) as error:
+            raise UnknownMessageType(f"the definition of '{typename}' cannot be read: {error}") from error
+
+    def _register(self, found: dict[str, Any]) -> None:
+        """Add what is new; rosbags turns names into code, so they are checked first."""
+        for name in found:
+            self._check_name(name)
+        try:
+            self.store.register({name: fields for name, fields in found.items() if name not in self.store.types})
+        except (TypesysError, SyntaxError) as error:
+            raise UnknownMessageType(f"the types {sorted(found)} cannot be used: {error}") from error
 
     @staticmethod
     def _check_name(typename: str) -> None:
