@@ -1,0 +1,1 @@
+"""Judges imagined futures against what happened. NumPy only, records in, records out."""

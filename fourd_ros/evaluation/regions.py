@@ -1,0 +1,153 @@
+"""Which pixels of a recorded frame show the robot, something that moved, or the static scene.
+
+The regions come from recorded depth and from the robot rendered at its *measured* joints, never
+from a prediction, so they are the same for every model that is judged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.records import Mask, Points, View
+
+FloatArray = NDArray[np.float64]
+
+MOVED_THRESHOLD = 0.02
+ROBOT_MARGIN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regions:
+    """A partition of the pixels with known recorded depth, each of shape [H, W].
+
+    A band of `ROBOT_MARGIN` pixels around the robot belongs to none of them: mixed pixels there say
+    more about the camera than about the prediction.
+    """
+
+    robot: Mask
+    static: Mask
+    moved: Mask
+
+
+def split(start: View, start_robot: Mask, now: View, now_robot: Mask) -> Regions:
+    """Regions of the frame `now`, seen some time after the frame `start` by the same camera.
+
+    Args:
+        start: the frame the prediction starts from.
+        start_robot: robot silhouette in `start` from measured joints, shape [H, W].
+        now: the later frame.
+        now_robot: robot silhouette in `now` from measured joints, shape [H, W].
+    """
+    known = np.isfinite(now.points[..., 2])
+    near_robot = dilate(now_robot, ROBOT_MARGIN)
+    moved = moved_region(start, start_robot, now, now_robot)
+    return Regions(
+        robot=known & now_robot,
+        static=known & ~near_robot & ~moved,
+        moved=known & moved,
+    )
+
+
+def visible(robot: Mask, robot_points: Points, recorded: View) -> Mask:
+    """The rendered robot less what the recorded depth shows in front of it, shape [H, W]."""
+    hidden = recorded.points[..., 2] < robot_points[..., 2] - MOVED_THRESHOLD
+    return robot & ~hidden
+
+
+def moved_region(
+    start: View,
+    start_robot: Mask,
+    now: View,
+    now_robot: Mask,
+    *,
+    threshold: float = MOVED_THRESHOLD,
+) -> Mask:
+    """Non-robot pixels of `now` where something arrived or left since `start`.
+
+    Free space decides: a point seen now that lies in front of what `start` saw in that direction has
+    *arrived*; a point seen at the start that lies in front of what is seen now has *left*. For a fixed
+    camera this is exactly "the depths differ by more than the threshold"; for a moving camera it does
+    not mistake what the new viewpoint uncovers for motion.
+
+    Args:
+        start: the earlier frame.
+        start_robot: robot silhouette in `start`, shape [H, W].
+        now: the later frame of the same camera.
+        now_robot: robot silhouette in `now`, shape [H, W].
+        threshold: smallest depth difference that counts as motion [m].
+
+    Returns:
+        Shape [H, W].
+    """
+    start_away, now_away = (
+        ~dilate(start_robot, ROBOT_MARGIN),
+        ~dilate(now_robot, ROBOT_MARGIN),
+    )
+    moving_camera = not np.allclose(start.T_world_camera, now.T_world_camera, atol=1e-6)
+    # A moving camera samples other spots of the same edge: compare with the nearest surface around it.
+    slack = 1 if moving_camera else 0
+
+    arrived = np.zeros(now_away.shape, dtype=bool)
+    rows, columns, target, depth = _seen_from(now, now_away, start)
+    before = _nearest_around(start, slack)[target]
+    arrived[rows, columns] = (depth < before - threshold) & start_away[target]
+
+    left = np.zeros(now_away.shape, dtype=bool)
+    _, _, target, depth = _seen_from(start, start_away, now)
+    gone = depth < _nearest_around(now, slack)[target] - threshold
+    left[target[0][gone], target[1][gone]] = True
+    return (arrived | left) & now_away
+
+
+def dilate(mask: Mask, radius: int) -> Mask:
+    """Grow a mask by `radius` pixels in the city-block metric; shape [H, W]."""
+    grown = mask.copy()
+    for _ in range(radius):
+        previous = grown.copy()
+        grown[1:] |= previous[:-1]
+        grown[:-1] |= previous[1:]
+        grown[:, 1:] |= previous[:, :-1]
+        grown[:, :-1] |= previous[:, 1:]
+    return grown
+
+
+def _seen_from(
+    source: View, selected: Mask, other: View
+) -> tuple[
+    NDArray[np.intp],
+    NDArray[np.intp],
+    tuple[NDArray[np.intp], NDArray[np.intp]],
+    FloatArray,
+]:
+    """Where the selected points of `source` fall in `other`: source rows, columns, target pixels, depth there."""
+    rows, columns = np.nonzero(selected & np.isfinite(source.points[..., 2]))
+    T_other_source = np.linalg.inv(other.T_world_camera) @ source.T_world_camera
+    points = (
+        source.points[rows, columns] @ T_other_source[:3, :3].T + T_other_source[:3, 3]
+    )
+    in_front = points[:, 2] > 1e-6
+    rows, columns, points = rows[in_front], columns[in_front], points[in_front]
+    pixels = np.rint(other.camera.project(points)).astype(np.intp)
+    inside = (
+        (pixels >= 0).all(1)
+        & (pixels[:, 0] < other.camera.width)
+        & (pixels[:, 1] < other.camera.height)
+    )
+    target = (pixels[inside, 1], pixels[inside, 0])
+    return rows[inside], columns[inside], target, points[inside, 2]
+
+
+def _nearest_around(view: View, radius: int) -> FloatArray:
+    """Smallest known depth in the neighbourhood of each pixel, NaN where the pixel itself is unknown."""
+    depth = view.points[..., 2].astype(np.float64)
+    unknown = ~np.isfinite(depth)
+    nearest = np.where(unknown, np.inf, depth)
+    height, width = nearest.shape
+    padded = np.pad(nearest, radius, constant_values=np.inf)
+    for row in range(2 * radius + 1):
+        for column in range(2 * radius + 1):
+            nearest = np.minimum(
+                nearest, padded[row : row + height, column : column + width]
+            )
+    return np.where(unknown, np.nan, nearest)

@@ -1,0 +1,160 @@
+"""What a page shows: plain records of arrays, filled by whoever judged, drawn by `page.write_page`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.evaluation.statistics import Interval
+from fourd_ros.records import Mask, Pixels, Points
+
+FloatArray = NDArray[np.float64]
+
+LABEL_UNKNOWN, LABEL_STATIC, LABEL_ROBOT, LABEL_FIRST_OBJECT = 0, 1, 2, 16
+"""Labels of ``fourd_msgs/RolloutFrame`` points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One instant and one camera: the loop "recorded | imagined | error".
+
+    Args:
+        instant: caption of the instant the prediction starts from.
+        view: camera name.
+        times: horizon of every frame [s], shape [T].
+        recorded: what the camera saw, shape [T, H, W, 3].
+        imagined: what was predicted, shape [T, H, W, 3].
+        known: False where the prediction says nothing, shape [T, H, W].
+        depth_error: absolute depth difference [m], NaN where either is unknown, shape [T, H, W].
+    """
+
+    instant: str
+    view: str
+    times: FloatArray
+    recorded: Pixels
+    imagined: Pixels
+    known: Mask
+    depth_error: Points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line of a plot with its interval, in the unit of the plot, each of shape [T]."""
+
+    name: str
+    values: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A quantity over the horizon for one camera: the prediction beside its baseline.
+
+    Args:
+        view: camera name.
+        title: the quantity.
+        unit: its unit, empty for a ratio.
+        times: horizon [s], shape [T].
+        prediction: the model.
+        baseline: what it has to beat.
+        verdict: a few words of conclusion.
+    """
+
+    view: str
+    title: str
+    unit: str
+    times: FloatArray
+    prediction: Curve
+    baseline: Curve
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of text under columns of text; the printed table and the page's are the same one."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkMesh:
+    """The shape of one robot link in its own frame.
+
+    Args:
+        link: its name.
+        triangles: corners [m], shape [F, 3, 3].
+        colour: red, green, blue from 0 to 1.
+    """
+
+    link: str
+    triangles: Points
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """Imagined points in the world frame at one time.
+
+    Args:
+        points: [m], shape [N, 3].
+        rgb: colour, shape [N, 3].
+        label: as in ``fourd_msgs/RolloutFrame``, shape [N].
+        sigma: spread [m], NaN where unknown, shape [N].
+    """
+
+    points: Points
+    rgb: Pixels
+    label: NDArray[np.uint32]
+    sigma: Points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One commanded motion and the future imagined for it.
+
+    Args:
+        name: one word, used in links.
+        description: one sentence for the reader.
+        times: of every cloud [s], shape [T].
+        clouds: T clouds.
+        link_poses: world pose of every `LinkMesh` of the page at `times`, shape [T, L, 4, 4].
+        path: commanded way of the tool centre in the world [m], shape [P, 3].
+    """
+
+    name: str
+    description: str
+    times: FloatArray
+    clouds: Sequence[Cloud]
+    link_poses: FloatArray
+    path: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Everything on the page.
+
+    Args:
+        title: heading.
+        lead: what the reader looks at, one or two sentences.
+        found: what the model predicted better than the baseline, a sentence each.
+        missed: what it did not.
+        clips: loops, any number of instants and cameras.
+        plots: errors over the horizon.
+        robot: link shapes shared by the candidates.
+        candidates: futures imagined from one instant.
+        tables: the printed figures.
+        provenance: how it was made, pairs of name and value.
+    """
+
+    title: str
+    lead: str
+    found: tuple[str, ...]
+    missed: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    plots: tuple[Plot, ...]
+    robot: tuple[LinkMesh, ...]
+    candidates: tuple[Candidate, ...]
+    tables: tuple[Table, ...]
+    provenance: tuple[tuple[str, str], ...]

@@ -1,0 +1,67 @@
+"use strict";
+// The loop "recorded | imagined | error" and the players below it and below the 3D view.
+const STEP_SECONDS = 0.2;
+const PAUSE_AT_END = 3;
+
+function currentClip() {
+  const clips = data.clips.filter(clip => clip.view === state.view);
+  return clips[Math.max(0, Math.min(Math.trunc(Number(state.instant)) || 0, clips.length - 1))];
+}
+
+async function drawFilms() {
+  const clip = currentClip();
+  if (!clip) return;
+  const index = step(clip.times.length);
+  const names = ["recorded", "imagined", "error"];
+  const sheets = await Promise.all(names.map(name => image(clip.films[name].src)));
+  if (clip !== currentClip()) return;
+  names.forEach((name, i) => drawFrame(document.querySelector(`canvas[data-film=${name}]`), clip.films[name], sheets[i], index));
+}
+
+function drawFrame(canvas, film, sheet, index) {
+  const { width, height, columns } = film;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const left = (index % columns) * width, top = Math.floor(index / columns) * height;
+  canvas.getContext("2d").drawImage(sheet, left, top, width, height, 0, 0, width, height);
+}
+
+function setUpLoop() {
+  const views = [...new Set(data.clips.map(clip => clip.view))];
+  choices("view", views.map(view => [view, view]));
+  const instants = data.clips.filter(clip => clip.view === state.view).map((clip, i) => [String(i), clip.instant]);
+  choices("instant", instants);
+  const scale = data.errorScale;
+  ramp(document.getElementById("error-legend"), scale.colours, "0", `≥ ${scale.limit.toFixed(0)} mm`);
+  onChange(["view", "instant", "t"], drawFilms);
+}
+
+function setUpPlayers() {
+  for (const box of document.querySelectorAll(".player")) box.append(...player());
+  let held = 0;
+  setInterval(() => {
+    if (!playing() || document.hidden) return;
+    const last = step(steps) === steps - 1;
+    held = last ? held + 1 : 0;
+    if (!last) update({ t: step(steps) + 1 });
+    else if (held > PAUSE_AT_END) update({ t: 0 });
+  }, STEP_SECONDS * 1000);
+}
+
+function player() {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: steps - 1, step: 1 });
+  const output = document.createElement("output");
+  slider.setAttribute("aria-label", "Time from the observation");
+  button.addEventListener("click", () => update({ play: playing() ? "0" : "1" }));
+  slider.addEventListener("input", () => update({ t: slider.value, play: "0" }));
+  const show = () => {
+    const times = (currentClip() ?? data.scene.candidates[0])?.times ?? [];
+    button.textContent = playing() ? "Pause" : "Play";
+    slider.value = step(steps);
+    output.textContent = seconds(times);
+    slider.setAttribute("aria-valuetext", output.textContent);
+  };
+  onChange(["t", "play", "view", "instant"], show);
+  show();
+  return [button, slider, output];
+}
