@@ -20,7 +20,9 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     """``p50``, ``p95`` and ``p99`` of `values`, in their unit; NaN where there are none."""
     if not len(values):
         return {f"p{rank}": float("nan") for rank in PERCENTILES}
-    return {f"p{rank}": float(value) for rank, value in zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True)}
+    return {
+        f"p{rank}": float(value) for rank, value in zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True)
+    }
 
 
 def durations_ms(function: Callable[[], object], *, repeat: int, warmup: int = 3) -> list[float]:
@@ -80,7 +82,11 @@ def _cpu_model() -> str:
 
 def report(name: str, rows: Iterable[Mapping[str, object]]) -> None:
     """Print one benchmark as JSON: its name, the machine, and its rows."""
-    document = {"benchmark": name, "machine": machine(), "rows": [_rounded(row) for row in rows]}
+    document = {
+        "benchmark": name,
+        "machine": machine(),
+        "rows": [_rounded(row) for row in rows],
+    }
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 

@@ -1,0 +1,1 @@
+"""ROS messages <-> NumPy, transforms in time, parameters, QoS and diagnostics."""
