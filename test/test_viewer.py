@@ -28,11 +28,7 @@ from fourd_ros.viewer.page import render, write_page
 
 STEPS = 5
 TIMES = 0.2 * np.arange(1, STEPS + 1)
-CHROMIUM = (
-    shutil.which("chromium")
-    or shutil.which("chromium-browser")
-    or shutil.which("google-chrome")
-)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CUBE = np.array(
     [
         [[0, 0, 0], [1, 0, 0], [1, 1, 0]],
@@ -67,12 +63,8 @@ def make_clip(view: str, instant: str) -> Clip:
 
 
 def make_candidate(name: str, direction: tuple[float, float, float]) -> Candidate:
-    grid = np.stack(
-        np.meshgrid(np.linspace(0, 0.5, 40), np.linspace(-0.3, 0.3, 40), [0.0]), -1
-    ).reshape(-1, 3)
-    way = np.array([0.3, 0.0, 0.2]) + np.linspace(0, 0.3, 30)[:, None] * np.array(
-        direction
-    )
+    grid = np.stack(np.meshgrid(np.linspace(0, 0.5, 40), np.linspace(-0.3, 0.3, 40), [0.0]), -1).reshape(-1, 3)
+    way = np.array([0.3, 0.0, 0.2]) + np.linspace(0, 0.3, 30)[:, None] * np.array(direction)
     poses = np.tile(np.diag([0.06, 0.06, 0.06, 1.0]), (STEPS, 1, 1, 1))
     poses[:, 0, :3, 3] = way[:: 30 // STEPS][:STEPS]
     cloud = Cloud(
@@ -108,11 +100,7 @@ def make_page(instants: int = 2) -> Page:
         lead="A lead.",
         found=("found the robot </script>",),
         missed=("missed the box",),
-        clips=tuple(
-            make_clip(view, f"{i}.0 s")
-            for view in ("front", "wrist")
-            for i in range(instants)
-        ),
+        clips=tuple(make_clip(view, f"{i}.0 s") for view in ("front", "wrist") for i in range(instants)),
         plots=tuple(
             Plot(
                 view=view,
@@ -125,20 +113,12 @@ def make_page(instants: int = 2) -> Page:
             )
             for view in ("front", "wrist")
         ),
-        robot=(
-            LinkMesh(
-                link="hand", triangles=CUBE.astype(np.float32), colour=(0.9, 0.9, 0.9)
-            ),
-        ),
+        robot=(LinkMesh(link="hand", triangles=CUBE.astype(np.float32), colour=(0.9, 0.9, 0.9)),),
         candidates=(
             make_candidate("hit", (1, 0, 0)),
             make_candidate("grasp", (0, 0, 1)),
         ),
-        tables=(
-            Table(
-                title="Figures", columns=("metric", "value"), rows=(("IoU", "0.98"),)
-            ),
-        ),
+        tables=(Table(title="Figures", columns=("metric", "value"), rows=(("IoU", "0.98"),)),),
         provenance=(("command", "make demo"),),
     )
 
@@ -161,9 +141,7 @@ def open_page(path: Path, fragment: str, profile: Path) -> dict[str, str]:
         ),
         *("--window-size=1200,900", "--dump-dom", f"{path.as_uri()}#{fragment}"),
     ]
-    dom = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=True
-    ).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     root = re.search(r"<html[^>]*>", dom)
     assert root, f"no page came back: {dom[:300]}"
     shown = dict(re.findall(r'data-(\w+)="([^"]*)"', root[0]))
@@ -181,9 +159,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_page_draws_without_script_errors_and_fragments_select_states(
-    page_file: Path, tmp_path: Path
-) -> None:
+def test_page_draws_without_script_errors_and_fragments_select_states(page_file: Path, tmp_path: Path) -> None:
     first = open_page(page_file, "candidate=hit&t=0&view=front&play=0", tmp_path)
     second = open_page(
         page_file,
@@ -211,15 +187,13 @@ def test_page_stands_alone(page_file: Path) -> None:
     text = page_file.read_text()
     assert not re.search(r'(?:src|href)="(?!data:)', text)
     assert "default-src 'none'" in text
-    assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
 
 
 def test_text_cannot_leave_its_element() -> None:
     text = render(make_page())
     assert "found the robot &lt;/script&gt;" in text
-    data = re.search(
-        r'<script id="data" type="application/json">(.*?)</script>', text, re.S
-    )
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
     assert data
     candidates = json.loads(data[1])["scene"]["candidates"]
     assert [candidate["description"] for candidate in candidates] == [
@@ -247,9 +221,7 @@ def test_packed_points_come_back_within_a_tenth_of_a_millimetre() -> None:
     packed = pack_cloud(cloud, box)
     assert packed["count"] == 500
     read = np.frombuffer(base64.b64decode(str(packed["data"])), dtype=POINT_LAYOUT)
-    np.testing.assert_allclose(
-        box.low + read["position"] / 65535 * box.size, points, atol=1e-4
-    )
+    np.testing.assert_allclose(box.low + read["position"] / 65535 * box.size, points, atol=1e-4)
     assert read["sigma"][:4].tolist() == [0, 127, 254, 255]
     assert set(read["label"]) == {255}
 

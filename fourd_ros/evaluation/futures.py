@@ -34,16 +34,10 @@ METRICS: Mapping[str, Metric] = {
     "robot_iou": Metric(title="robot silhouette IoU", higher_is_better=True),
     "depth_robot": Metric(title="depth error, robot", unit="mm", scale=1000.0),
     "depth_static": Metric(title="depth error, static scene", unit="mm", scale=1000.0),
-    "depth_held": Metric(
-        title="depth error, object held at the start", unit="mm", scale=1000.0
-    ),
-    "depth_free": Metric(
-        title="depth error, other moved objects", unit="mm", scale=1000.0
-    ),
+    "depth_held": Metric(title="depth error, object held at the start", unit="mm", scale=1000.0),
+    "depth_free": Metric(title="depth error, other moved objects", unit="mm", scale=1000.0),
     "psnr": Metric(title="colour PSNR", unit="dB", higher_is_better=True),
-    "coverage": Metric(
-        title="pixels predicted", unit="%", scale=100.0, higher_is_better=True
-    ),
+    "coverage": Metric(title="pixels predicted", unit="%", scale=100.0, higher_is_better=True),
 }
 
 
@@ -104,14 +98,9 @@ def compare(
             f"{len(predicted.rgb)} imagined frames, {len(times)} times, {len(recorded)} recorded frames and "
             f"{len(robot.mask)} robot renderings; the last two must be one longer than the first two"
         )
-    silhouettes = [
-        visible(robot.mask[i], robot.points[i], view) for i, view in enumerate(recorded)
-    ]
+    silhouettes = [visible(robot.mask[i], robot.points[i], view) for i, view in enumerate(recorded)]
     moved_name = "depth_held" if holding else "depth_free"
-    steps = [
-        _compare_step(predicted, index, recorded, silhouettes, moved_name)
-        for index in range(len(times))
-    ]
+    steps = [_compare_step(predicted, index, recorded, silhouettes, moved_name) for index in range(len(times))]
     table = {
         name: Comparison(
             prediction=np.array([step.get(name, UNDEFINED)[0] for step in steps]),
@@ -146,9 +135,7 @@ def _compare_step(
 
     def depth_error(region: Mask) -> Pair:
         pixels = region & common
-        return median_depth_error(depth, truth, pixels), median_depth_error(
-            baseline, truth, pixels
-        )
+        return median_depth_error(depth, truth, pixels), median_depth_error(baseline, truth, pixels)
 
     return {
         "robot_iou": (

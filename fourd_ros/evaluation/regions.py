@@ -123,17 +123,11 @@ def _seen_from(
     """Where the selected points of `source` fall in `other`: source rows, columns, target pixels, depth there."""
     rows, columns = np.nonzero(selected & np.isfinite(source.points[..., 2]))
     T_other_source = np.linalg.inv(other.T_world_camera) @ source.T_world_camera
-    points = (
-        source.points[rows, columns] @ T_other_source[:3, :3].T + T_other_source[:3, 3]
-    )
+    points = source.points[rows, columns] @ T_other_source[:3, :3].T + T_other_source[:3, 3]
     in_front = points[:, 2] > 1e-6
     rows, columns, points = rows[in_front], columns[in_front], points[in_front]
     pixels = np.rint(other.camera.project(points)).astype(np.intp)
-    inside = (
-        (pixels >= 0).all(1)
-        & (pixels[:, 0] < other.camera.width)
-        & (pixels[:, 1] < other.camera.height)
-    )
+    inside = (pixels >= 0).all(1) & (pixels[:, 0] < other.camera.width) & (pixels[:, 1] < other.camera.height)
     target = (pixels[inside, 1], pixels[inside, 0])
     return rows[inside], columns[inside], target, points[inside, 2]
 
@@ -147,7 +141,5 @@ def _nearest_around(view: View, radius: int) -> FloatArray:
     padded = np.pad(nearest, radius, constant_values=np.inf)
     for row in range(2 * radius + 1):
         for column in range(2 * radius + 1):
-            nearest = np.minimum(
-                nearest, padded[row : row + height, column : column + width]
-            )
+            nearest = np.minimum(nearest, padded[row : row + height, column : column + width])
     return np.where(unknown, np.nan, nearest)

@@ -31,9 +31,7 @@ def mean_of_known(values: FloatArray, axis: int = 0) -> FloatArray:
     known = np.isfinite(values)
     count = known.sum(axis)
     total = np.where(known, values, 0.0).sum(axis)
-    return np.asarray(
-        np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
-    )
+    return np.asarray(np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0))
 
 
 def bootstrap_interval(
@@ -59,9 +57,7 @@ def bootstrap_interval(
     if table.ndim == 0 or len(table) == 0:
         raise ValueError("a bootstrap needs at least one row")
     _check_confidence(confidence)
-    draws = np.random.default_rng(seed).integers(
-        len(table), size=(resamples, len(table))
-    )
+    draws = np.random.default_rng(seed).integers(len(table), size=(resamples, len(table)))
     means = mean_of_known(table[draws], axis=1)
     tails = 50.0 * np.array([1.0 - confidence, 1.0 + confidence])
     low, high = _percentiles_of_known(means, tails)
@@ -73,18 +69,14 @@ def bootstrap_interval(
     )
 
 
-def wilson_interval(
-    successes: int, trials: int, *, confidence: float = 0.95
-) -> Interval:
+def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
     """Score interval of a success rate (Wilson 1927, JASA 22, 209-212).
 
     Raises:
         ValueError: `successes` is not between 0 and `trials`, or `confidence` not between 0 and 1.
     """
     if not 0 <= successes <= trials:
-        raise ValueError(
-            f"{successes} successes of {trials} trials; needed 0 <= successes <= trials"
-        )
+        raise ValueError(f"{successes} successes of {trials} trials; needed 0 <= successes <= trials")
     _check_confidence(confidence)
     if trials == 0:
         return Interval(

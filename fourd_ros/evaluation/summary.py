@@ -49,9 +49,7 @@ class MetricSummary:
         if not np.isfinite(self.difference.estimate):
             return Verdict.NOTHING
         sign = 1.0 if self.metric.higher_is_better else -1.0
-        low, high = sorted(
-            (sign * float(self.difference.low), sign * float(self.difference.high))
-        )
+        low, high = sorted((sign * float(self.difference.low), sign * float(self.difference.high)))
         if low > 0:
             return Verdict.BETTER
         return Verdict.WORSE if high < 0 else Verdict.UNDECIDED
@@ -81,28 +79,16 @@ def summarise(
     if not scores:
         raise InvalidInput("nothing to summarise: no instant was judged")
     times = scores[0].times
-    if any(
-        score.times.shape != times.shape
-        or not np.allclose(score.times, times, atol=1e-3)
-        for score in scores
-    ):
-        raise InvalidInput(
-            "the scores have different horizons; imagine every instant with one horizon and step"
-        )
+    if any(score.times.shape != times.shape or not np.allclose(score.times, times, atol=1e-3) for score in scores):
+        raise InvalidInput("the scores have different horizons; imagine every instant with one horizon and step")
 
     def interval(values: FloatArray) -> Interval:
-        return bootstrap_interval(
-            values, confidence=confidence, resamples=resamples, seed=seed
-        )
+        return bootstrap_interval(values, confidence=confidence, resamples=resamples, seed=seed)
 
     metrics = {}
     for name, metric in METRICS.items():
-        prediction = _finite(
-            np.stack([score.metrics[name].prediction for score in scores])
-        )
-        first_frame = _finite(
-            np.stack([score.metrics[name].first_frame for score in scores])
-        )
+        prediction = _finite(np.stack([score.metrics[name].prediction for score in scores]))
+        first_frame = _finite(np.stack([score.metrics[name].first_frame for score in scores]))
         metrics[name] = MetricSummary(
             metric=metric,
             prediction=interval(prediction),

@@ -62,10 +62,7 @@ def pack_cloud(cloud: Cloud, box: Box) -> dict[str, object]:
     packed["rgb"] = cloud.rgb
     packed["label"] = np.minimum(cloud.label, 255)
     known = np.isfinite(cloud.sigma)
-    code = np.rint(
-        np.clip(np.where(known, cloud.sigma, 0) / SIGMA_LIMIT, 0, 1)
-        * (_SIGMA_UNKNOWN - 1)
-    )
+    code = np.rint(np.clip(np.where(known, cloud.sigma, 0) / SIGMA_LIMIT, 0, 1) * (_SIGMA_UNKNOWN - 1))
     packed["sigma"] = np.where(known, code, _SIGMA_UNKNOWN)
     return {"count": len(packed), "data": _base64(packed)}
 
@@ -98,10 +95,7 @@ def label_names(clouds: Sequence[Cloud]) -> dict[str, str]:
     """Names of the labels that occur, by label."""
     seen = sorted({int(label) for cloud in clouds for label in np.unique(cloud.label)})
     fixed = {LABEL_UNKNOWN: "unlabelled", 1: "static scene", 2: "robot"}
-    return {
-        str(label): fixed.get(label, f"object {label - LABEL_FIRST_OBJECT + 1}")
-        for label in seen
-    }
+    return {str(label): fixed.get(label, f"object {label - LABEL_FIRST_OBJECT + 1}") for label in seen}
 
 
 def _base64(array: NDArray[np.generic]) -> str:

@@ -37,9 +37,7 @@ def error_picture(recorded: Pixels, depth_error: Points) -> Pixels:
     base = np.repeat((0.45 * grey + 20)[..., None], 3, axis=-1)
     known = np.isfinite(depth_error)
     error = np.where(known, depth_error, 0.0)
-    opacity = np.clip((error - _VISIBLE_FROM) / (_OPAQUE_FROM - _VISIBLE_FROM), 0, 1)[
-        ..., None
-    ]
+    opacity = np.clip((error - _VISIBLE_FROM) / (_OPAQUE_FROM - _VISIBLE_FROM), 0, 1)[..., None]
     picture = (1 - opacity) * base + opacity * error_colour(error)
     return hatch_unknown(picture.astype(np.uint8), known)
 
@@ -47,9 +45,7 @@ def error_picture(recorded: Pixels, depth_error: Points) -> Pixels:
 def error_colour(error: Points) -> NDArray[np.float64]:
     """Colour of an error [m], 0 to 255, shape [*, 3]."""
     stops = np.linspace(0, ERROR_LIMIT, len(ERROR_COLOURS))
-    return np.stack(
-        [np.interp(error, stops, channel) for channel in ERROR_COLOURS.T], axis=-1
-    )
+    return np.stack([np.interp(error, stops, channel) for channel in ERROR_COLOURS.T], axis=-1)
 
 
 def hatch_unknown(frames: Pixels, known: Mask) -> Pixels:
@@ -75,9 +71,7 @@ def film(frames: Pixels) -> dict[str, object]:
     for index, frame in enumerate(frames):
         top, left = index // columns * height, index % columns * width
         sheet[top : top + height, left : left + width] = frame
-    _, encoded = cv2.imencode(
-        ".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    )
+    _, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     source = "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
     return {
         "src": source,

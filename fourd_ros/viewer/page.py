@@ -102,9 +102,7 @@ def _payload(page: Page) -> dict[str, object]:
             "sigmaLimit": SIGMA_LIMIT * 1000,
             "labels": label_names(clouds),
             "robot": [pack_mesh(mesh) for mesh in page.robot],
-            "candidates": [
-                pack_candidate(candidate, box) for candidate in page.candidates
-            ],
+            "candidates": [pack_candidate(candidate, box) for candidate in page.candidates],
         },
     }
 
@@ -119,10 +117,7 @@ def _clip(clip: Clip) -> dict[str, object]:
 
 
 def _plot(plot: Plot) -> dict[str, object]:
-    curves = [
-        {"name": curve.name, **_series(curve.values)}
-        for curve in (plot.prediction, plot.baseline)
-    ]
+    curves = [{"name": curve.name, **_series(curve.values)} for curve in (plot.prediction, plot.baseline)]
     return {
         "view": plot.view,
         "title": plot.title,
@@ -148,22 +143,15 @@ def _numbers(values: NDArray[np.float64]) -> list[float | None]:
 
 def _json(payload: object) -> str:
     """JSON that cannot end the script element it stands in."""
-    return json.dumps(payload, separators=(",", ":"), allow_nan=False).replace(
-        "<", "\\u003c"
-    )
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _items(sentences: tuple[str, ...]) -> str:
-    return (
-        "\n".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
-        or "<li>nothing</li>"
-    )
+    return "\n".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences) or "<li>nothing</li>"
 
 
 def _table(table: Table) -> str:
-    head = "".join(
-        f'<th scope="col">{html.escape(column)}</th>' for column in table.columns
-    )
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in table.columns)
     body = "\n".join(
         f'<tr><th scope="row">{html.escape(row[0])}</th>'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
@@ -177,13 +165,8 @@ def _table(table: Table) -> str:
 
 
 def _provenance(pairs: tuple[tuple[str, str], ...]) -> str:
-    return "\n".join(
-        f"<dt>{html.escape(name)}</dt><dd><code>{html.escape(value)}</code></dd>"
-        for name, value in pairs
-    )
+    return "\n".join(f"<dt>{html.escape(name)}</dt><dd><code>{html.escape(value)}</code></dd>" for name, value in pairs)
 
 
 def _template(name: str) -> str:
-    return (resources.files("fourd_ros.viewer") / "template" / name).read_text(
-        encoding="utf-8"
-    )
+    return (resources.files("fourd_ros.viewer") / "template" / name).read_text(encoding="utf-8")

@@ -82,7 +82,7 @@ function vertices(gl, shader, content, stride, attributes) {
 }
 
 function renderer(canvas) {
-  const gl = canvas.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
+  const gl = canvas.getContext("webgl2", { alpha: false, antialias: true, preserveDrawingBuffer: true });
   if (!gl) return null;
   const points = program(gl, POINT_VERTEX, POINT_FRAGMENT);
   const meshes = program(gl, MESH_VERTEX, MESH_FRAGMENT);
