@@ -73,6 +73,18 @@ class TransformUnavailable(FourdError):
     kind = "transform_unavailable"
 
 
+class InvalidTransform(InvalidInput):
+    """A transform that is not rigid, not finite, nameless, or would close a circle in the TF tree."""
+
+    kind = "invalid_transform"
+
+
+class InvalidParameter(InvalidInput):
+    """A node parameter of the wrong type, out of range, or none of its choices."""
+
+    kind = "invalid_parameter"
+
+
 class InvalidRobotDescription(InvalidInput):
     """The URDF cannot be read: malformed, cyclic, several roots, unknown references."""
 
