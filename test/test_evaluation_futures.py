@@ -8,6 +8,7 @@ import pytest
 from fourd_ros.errors import InvalidInput
 from fourd_ros.evaluation.futures import compare, psnr
 from fourd_ros.evaluation.regions import ROBOT_MARGIN, moved_region, split, visible
+from fourd_ros.evaluation.report import SUBJECTS, findings, horizon_table, overall_table
 from fourd_ros.evaluation.summary import Verdict, summarise
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.records import Mask, RobotRendering, RolloutView, View
@@ -169,11 +170,35 @@ def test_summary_says_what_was_found_and_what_was_not() -> None:
     verdicts = {name: metric.verdict for name, metric in summary.metrics.items()}
     assert verdicts["robot_iou"] is Verdict.BETTER
     assert verdicts["depth_robot"] is Verdict.BETTER
-    assert verdicts["depth_static"] is Verdict.UNDECIDED
-    assert verdicts["depth_free"] is Verdict.UNDECIDED
+    assert verdicts["depth_static"] is Verdict.EQUAL
+    assert verdicts["depth_free"] is Verdict.EQUAL
     assert verdicts["depth_held"] is Verdict.NOTHING
     assert summary.instants == 4
     assert float(summary.metrics["depth_free"].prediction_overall.estimate) == pytest.approx(WALL - BOX)
+
+
+def test_few_contradicting_instants_leave_the_verdict_open() -> None:
+    good = compare(imagine(RECORDED[1:], ROBOT_MASKS[1:]), RECORDED, RENDERED, times=TIMES)
+    errors = good.metrics["depth_free"]
+    bad = replace(errors, prediction=2 * errors.first_frame)
+    scores = [good, replace(good, metrics={**good.metrics, "depth_free": bad})]
+    assert summarise(scores).metrics["depth_free"].verdict is Verdict.UNDECIDED
+    assert summarise([scores[1]] * 3).metrics["depth_free"].verdict is Verdict.WORSE
+
+
+def test_report_puts_every_subject_on_its_side() -> None:
+    score = compare(imagine(STILL_BOX[1:], ROBOT_MASKS[1:]), RECORDED, RENDERED, times=TIMES)
+    summaries = {"front": summarise([score] * 3)}
+    found, missed = findings(summaries)
+    assert [sentence.split(" (")[0] for sentence in found] == [
+        SUBJECTS[name] for name in ("robot_iou", "depth_robot", "depth_static")
+    ]
+    assert len(missed) == 1
+    assert missed[0].endswith("error 200.0 mm against 200.0 mm for the first frame repeated, no better than that")
+    text = str(overall_table(summaries))
+    assert "200.0 [200.0, 200.0]" in text
+    assert "held" not in text
+    assert str(horizon_table("front", summaries["front"])).count("+0.") == 2
 
 
 def test_summary_needs_scores_of_one_horizon() -> None:

@@ -22,22 +22,24 @@ class Metric:
         unit: unit of the value after multiplication with `scale`, empty for a ratio.
         scale: display units in one SI unit.
         higher_is_better: direction of a better value.
+        tolerance: differences below this mean nothing (for depth: the noise of a depth camera), SI units.
     """
 
     title: str
     unit: str = ""
     scale: float = 1.0
     higher_is_better: bool = False
+    tolerance: float
 
 
 METRICS: Mapping[str, Metric] = {
-    "robot_iou": Metric(title="robot silhouette IoU", higher_is_better=True),
-    "depth_robot": Metric(title="depth error, robot", unit="mm", scale=1000.0),
-    "depth_static": Metric(title="depth error, static scene", unit="mm", scale=1000.0),
-    "depth_held": Metric(title="depth error, object held at the start", unit="mm", scale=1000.0),
-    "depth_free": Metric(title="depth error, other moved objects", unit="mm", scale=1000.0),
-    "psnr": Metric(title="colour PSNR", unit="dB", higher_is_better=True),
-    "coverage": Metric(title="pixels predicted", unit="%", scale=100.0, higher_is_better=True),
+    "robot_iou": Metric(title="robot silhouette IoU", higher_is_better=True, tolerance=0.005),
+    "depth_robot": Metric(title="depth error, robot", unit="mm", scale=1000.0, tolerance=0.002),
+    "depth_static": Metric(title="depth error, static scene", unit="mm", scale=1000.0, tolerance=0.002),
+    "depth_held": Metric(title="depth error, object held at the start", unit="mm", scale=1000.0, tolerance=0.002),
+    "depth_free": Metric(title="depth error, other moved objects", unit="mm", scale=1000.0, tolerance=0.002),
+    "psnr": Metric(title="colour PSNR", unit="dB", higher_is_better=True, tolerance=0.1),
+    "coverage": Metric(title="pixels predicted", unit="%", scale=100.0, higher_is_better=True, tolerance=0.002),
 }
 
 

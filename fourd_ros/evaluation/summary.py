@@ -15,8 +15,12 @@ FloatArray = NDArray[np.float64]
 
 
 class Verdict(Enum):
-    """What the paired difference to the baseline says; `UNDECIDED` when its interval contains zero."""
+    """What the paired difference to the baseline says.
 
+    `EQUAL` when its whole interval lies within the tolerance of the metric, `UNDECIDED` when it contains zero.
+    """
+
+    EQUAL = "equal"
     BETTER = "better"
     WORSE = "worse"
     UNDECIDED = "no better"
@@ -48,6 +52,8 @@ class MetricSummary:
         """Whether the prediction beats the baseline beyond what chance over these instants explains."""
         if not np.isfinite(self.difference.estimate):
             return Verdict.NOTHING
+        if max(abs(float(self.difference.low)), abs(float(self.difference.high))) <= self.metric.tolerance:
+            return Verdict.EQUAL
         sign = 1.0 if self.metric.higher_is_better else -1.0
         low, high = sorted((sign * float(self.difference.low), sign * float(self.difference.high)))
         if low > 0:

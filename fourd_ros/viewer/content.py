@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.evaluation.statistics import Interval
+from fourd_ros.evaluation.table import Table
 from fourd_ros.records import Mask, Pixels, Points
 
 FloatArray = NDArray[np.float64]
@@ -67,15 +68,6 @@ class Plot:
     prediction: Curve
     baseline: Curve
     verdict: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows of text under columns of text; the printed table and the page's are the same one."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)

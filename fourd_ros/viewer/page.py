@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fourd_ros.errors import TooLarge
 from fourd_ros.evaluation.statistics import Interval
-from fourd_ros.viewer.content import Clip, Page, Plot, Table
+from fourd_ros.evaluation.table import Table
+from fourd_ros.viewer.content import Clip, Page, Plot
 from fourd_ros.viewer.geometry import (
     SIGMA_LIMIT,
     Box,
