@@ -1,0 +1,168 @@
+"""What tests with real ROS nodes share: a domain of their own, spinning, waiting, other processes."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 30.0
+"""Nothing here takes that long [s]; a condition that is not met by then never will be."""
+
+
+def _own_domain() -> int:
+    """A domain that no other worker, and hardly another run on this machine, uses (highest allowed: 232)."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    return 1 + int(hashlib.sha256(run.encode()).hexdigest(), 16) % 100 + int(worker.removeprefix("gw"))
+
+
+# Before the first rclpy context or MuJoCo import of the process; children inherit it.
+os.environ["ROS_DOMAIN_ID"] = str(_own_domain())
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="fourd_test_log_")
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds_large_messages.xml")
+os.environ.setdefault("MUJOCO_GL", "osmesa")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def _wait_for(condition: Callable[[], Any], what: str = "", timeout: float = TIMEOUT) -> Any:
+    give_up = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > give_up:
+            pytest.fail(f"not within {timeout} s: {what or condition}")
+        time.sleep(0.005)
+    return value
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., Any]:
+    """``wait_for(condition, what="", timeout=30)``: the first true value of `condition`."""
+    return _wait_for
+
+
+@pytest.fixture
+def rclpy_context() -> Iterator[Any]:
+    """The default rclpy context, fresh for this test."""
+    import rclpy
+
+    with rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO) as started:
+        yield started.context if started is not None else rclpy.get_default_context()
+
+
+@pytest.fixture
+def spin(rclpy_context: Any) -> Iterator[Callable[..., Any]]:
+    """``spin(*nodes)``: serve nodes from a background executor; they are destroyed after the test."""
+    from fourd_ros.nodes.base import make_executor
+
+    running: list[tuple[Any, threading.Thread, tuple[Any, ...]]] = []
+
+    def start(*nodes: Any) -> Any:
+        executor = make_executor()
+        for node in nodes:
+            executor.add_node(node)
+        thread = threading.Thread(target=executor.spin, daemon=True)
+        thread.start()
+        running.append((executor, thread, nodes))
+        return nodes[0] if len(nodes) == 1 else nodes
+
+    yield start
+    for executor, thread, nodes in running:
+        executor.shutdown(timeout_sec=5.0)
+        thread.join(timeout=5.0)
+        for node in nodes:
+            node.destroy_node()
+
+
+@pytest.fixture
+def call(spin: Any) -> Callable[..., Any]:
+    """``call(srv_type, name, request, timeout=30)``: the response of a service, through a node of its own."""
+    from rclpy.node import Node
+
+    node = spin(Node("test_caller", use_global_arguments=False))
+
+    def ask(srv_type: Any, name: str, request: Any, timeout: float = TIMEOUT) -> Any:
+        client = node.create_client(srv_type, name)
+        try:
+            assert client.wait_for_service(timeout_sec=timeout), f"no service {name}"
+            future = client.call_async(request)
+            _wait_for(future.done, f"an answer of {name}", timeout)
+            return future.result()
+        finally:
+            node.destroy_client(client)
+
+    return ask
+
+
+class OtherProcess:
+    """A program in the same domain, its output kept for the report of a failing test."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, cwd=log.parent
+            )
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def interrupt(self) -> int:
+        """Control-C; the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(TIMEOUT)
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        return self.process.wait(TIMEOUT)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait(TIMEOUT)
+
+
+@pytest.fixture
+def other_process(tmp_path: Path) -> Iterator[Callable[..., OtherProcess]]:
+    """``other_process("-m", "fourd_ros.cli", ..., environment={})``: this Python in a process of its own."""
+    started: list[OtherProcess] = []
+
+    def start(*arguments: str, environment: dict[str, str] | None = None) -> OtherProcess:
+        log = tmp_path / f"process_{len(started)}.log"
+        started.append(OtherProcess([sys.executable, *arguments], log, environment or {}))
+        return started[-1]
+
+    yield start
+    for other in started:
+        if other.process.poll() is None:
+            other.kill()
+        print(f"--- {other.log.name} (exit status {other.process.returncode})\n{other.output()}")
+
+
+@pytest.fixture
+def run_node(other_process: Any) -> Callable[..., OtherProcess]:
+    """``run_node("package.module:NodeClass", **parameters)``: the node in a process of its own, through its ``run``."""
+
+    def start(target: str, *ros_arguments: str, **parameters: Any) -> OtherProcess:
+        module, name = target.split(":")
+        code = f"import sys; from {module} import {name}; from fourd_ros.nodes.base import run; sys.exit(run({name}))"
+        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_ros_literal(value)}")]
+        return other_process("-c", code, "--ros-args", *words, *ros_arguments)
+
+    return start
+
+
+def _ros_literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
