@@ -199,6 +199,12 @@ class ClockConflict(FourdError):
     kind = "clock_conflict"
 
 
+class NoSubscriber(FourdError):
+    """Nobody listens to a topic that was to be heard."""
+
+    kind = "no_subscriber"
+
+
 class MissingDependency(FourdError):
     """An optional library or system package is needed; the message names the command that brings it."""
 

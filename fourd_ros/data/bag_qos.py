@@ -2,7 +2,17 @@
 
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
-__all__ = ["LATCHED_TOPICS", "Qos", "QosDurability", "QosReliability", "is_latched", "offered_qos"]
+__all__ = [
+    "LATCHED_TOPICS",
+    "Qos",
+    "QosDurability",
+    "QosHistory",
+    "QosLiveliness",
+    "QosReliability",
+    "QosTime",
+    "is_latched",
+    "offered_qos",
+]
 
 LATCHED_TOPICS = frozenset({"tf_static", "robot_description", "map"})
 LATCHED_DEPTH = 100
