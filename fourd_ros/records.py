@@ -156,6 +156,8 @@ class RolloutView:
         robot_mask: True on the robot, shape [T, H, W].
         observed_mask: False where the camera could not have seen, shape [T, H, W].
         mounted_on: the robot link that carries the camera, empty for a camera that stands still.
+        labels: what the points off the robot belong to (0 unknown, 1 static, 16 and more: an object), shape
+            [T, H, W]; None if the model does not tell.
     """
 
     camera: PinholeCamera
@@ -166,6 +168,7 @@ class RolloutView:
     robot_mask: Mask
     observed_mask: Mask
     mounted_on: str = ""
+    labels: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
         steps = len(self.rgb)
@@ -175,6 +178,8 @@ class RolloutView:
             _check_shape(name, getattr(self, name), shape, InvalidImage)
         for name in ("robot_mask", "observed_mask"):
             _check_shape(name, getattr(self, name), size, InvalidImage)
+        if self.labels is not None:
+            _check_shape("labels", self.labels, size, InvalidImage)
 
 
 @dataclass(frozen=True, kw_only=True)
