@@ -113,8 +113,8 @@ def read_cloud(msg: Any, *, max_points: int = MAX_CLOUD_POINTS) -> dict[str, NDA
         max_points: refuse larger clouds before anything is copied.
 
     Returns:
-        ``points`` [N, 3] float32 [m]; ``rgb`` [N, 3] uint8 where the cloud has rgb or rgba; every other field by its name,
-        shape [N] ([N, count] where a field has several elements).
+        ``points`` [N, 3] float32 [m]; ``rgb`` [N, 3] uint8 where the cloud has rgb or rgba; every other field by its
+        name, shape [N] ([N, count] where a field has several elements).
 
     Raises:
         InvalidCloud: fields, steps and sizes contradict each other, or x, y, z are missing.

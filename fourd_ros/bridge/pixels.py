@@ -22,7 +22,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise InvalidImage(f"image of {width} x {height} pixels; both must be positive")
     if width * height > max_pixels:
         raise ImageTooLarge(
-            f"image of {width} x {height} pixels exceeds the bound of {max_pixels}; send smaller ones or raise max_pixels"
+            f"image of {width} x {height} pixels exceeds the bound of {max_pixels}; send smaller ones (max_pixels)"
         )
 
 
