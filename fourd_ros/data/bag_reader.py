@@ -1,6 +1,7 @@
 """Reading rosbag2 folders and plain MCAP files, with bounds on what is read into memory."""
 
 import struct
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +23,25 @@ from fourd_ros.errors import InvalidBag
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 NS = 1_000_000_000
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 _ENCODINGS = {MessageDefinitionFormat.MSG: "ros2msg", MessageDefinitionFormat.IDL: "ros2idl"}
-_MALFORMED = (ReaderError, OSError, ValueError, TypeError, KeyError, IndexError, AssertionError, struct.error)
+_MALFORMED = (
+    ReaderError,
+    OSError,
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zstd.ZstdError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
