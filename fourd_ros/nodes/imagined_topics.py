@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
 from tf2_msgs.msg import TFMessage
 
@@ -11,16 +11,13 @@ from fourd_ros.bridge.cameras import camera_to_info
 from fourd_ros.bridge.images import array_to_image
 from fourd_ros.bridge.joints import make_joint_state
 from fourd_ros.bridge.qos import RESULT, transform_qos
-from fourd_ros.bridge.rollouts import FrameFields, make_frame
+from fourd_ros.bridge.rollouts import IMAGINED_PREFIX, FrameFields, make_frame
+from fourd_ros.bridge.tf import make_transform
 from fourd_ros.bridge.times import make_header
-from fourd_ros.geometry.transforms import to_quaternion
 from fourd_ros.nodes.base import FourdNode
 from fourd_ros.nodes.playback import PlaybackSettings
-from fourd_ros.records import FloatArray, Rollout
+from fourd_ros.records import Rollout
 from fourd_ros.robot.model import RobotModel
-
-PREFIX = "imagined/"
-"""Prefix of imagined TF frames, so that a viewer can show them beside the live robot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ class ImaginedTopics:
         name = settings.view if settings.view in rollout.views else next(iter(rollout.views))
         view = rollout.views[name]
         stamp_ns = rollout.stamp_ns + round(float(rollout.times[index]) * 1e9)
-        optical = make_header(stamp_ns, f"{PREFIX}{name}")
+        optical = make_header(stamp_ns, IMAGINED_PREFIX + name)
         frame = make_frame(
             rollout,
             rollout_id,
@@ -65,7 +62,7 @@ class ImaginedTopics:
             voxel_size=settings.voxel_size,
             max_bytes=settings.max_bytes,
         )
-        transforms = [_transform(stamp_ns, rollout.frame, optical.frame_id, view.T_world_camera[index])]
+        transforms = [make_transform(rollout.frame, optical.frame_id, stamp_ns, view.T_world_camera[index])]
         transforms += self._link_transforms(rollout, index, stamp_ns)
         return ImaginedFrame(
             points=frame.points,
@@ -83,22 +80,13 @@ class ImaginedTopics:
         self._camera_info.publish(frame.camera_info)
         self._joints.publish(frame.joints)
 
-    def _link_transforms(self, rollout: Rollout, index: int, stamp_ns: int) -> list[TransformStamped]:
+    def _link_transforms(self, rollout: Rollout, index: int, stamp_ns: int) -> list[Any]:
         robot = self._robot()
         if robot is None:
             return []
         positions = dict(zip(rollout.joints.joint_names, rollout.joints.positions[index].tolist(), strict=True))
         poses = robot.kinematics.link_poses(robot.kinematics.positions_from(positions))
         return [
-            _transform(stamp_ns, rollout.frame, PREFIX + link, rollout.T_world_robot @ pose)
+            make_transform(rollout.frame, IMAGINED_PREFIX + link, stamp_ns, rollout.T_world_robot @ pose)
             for link, pose in poses.items()
         ]
-
-
-def _transform(stamp_ns: int, parent: str, child: str, T_parent_child: FloatArray) -> TransformStamped:
-    (x, y, z), (qx, qy, qz, qw) = (part.tolist() for part in to_quaternion(T_parent_child))
-    return TransformStamped(
-        header=make_header(stamp_ns, parent),
-        child_frame_id=child,
-        transform=Transform(translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)),
-    )

@@ -10,6 +10,10 @@ from fourd_ros.records import FloatArray, Mask, Pixels, Points, RobotRendering
 UNSEEN_COLOUR = 128
 """Grey level of pixels that nothing is known about (mid-grey, as in the conditions of the diffusion models)."""
 
+STATIC_LABEL = 1
+HELD_LABEL = 16
+"""Labels of the scene and of the object in the gripper (those of ``fourd_msgs/RolloutFrame``)."""
+
 NEAR = 0.01
 """Points nearer to the camera than this are not drawn [m]."""
 
@@ -24,11 +28,16 @@ class Canvas:
         rgb: colour, shape [T, H, W, 3], uint8.
         points: camera-frame pointmap [m], shape [T, H, W, 3], float32, NaN unknown.
         known: True where something seen was painted, shape [T, H, W].
+
+    Attributes:
+        robot: True where the robot was painted, shape [T, H, W].
+        labels: what was painted, as in ``RolloutView.labels``, shape [T, H, W].
     """
 
     def __init__(self, *, rgb: Pixels, points: Points, known: Mask) -> None:
         self.rgb, self.points, self.known = rgb, points, known
         self.robot = np.zeros_like(known)
+        self.labels = known.astype(np.uint32) * np.uint32(STATIC_LABEL)
 
     @classmethod
     def empty(cls, steps: int, camera: PinholeCamera) -> "Canvas":
@@ -61,6 +70,7 @@ class Canvas:
             colours: shape [N, 3], uint8.
             spacing: distance to the neighbouring points [m], shape [N].
             camera: the camera of this view.
+            label: what the points belong to.
         """
         kept = points[:, 2] > NEAR
         points, colours, spacing = points[kept], colours[kept], spacing[kept]
@@ -73,9 +83,9 @@ class Canvas:
         for radius in range(int(half.max(initial=0)), -1, -1):
             chosen = half >= radius
             for dx, dy in _ring(radius):
-                self._put(step, pixels[chosen] + (dx, dy), points[chosen], colours[chosen])
+                self._put(step, pixels[chosen] + (dx, dy), points[chosen], colours[chosen], label)
 
-    def _put(self, step: int, pixels: NDArray[np.int64], points: Points, colours: Pixels) -> None:
+    def _put(self, step: int, pixels: NDArray[np.int64], points: Points, colours: Pixels, label: int) -> None:
         height, width = self.known.shape[1:]
         u, v = pixels[:, 0], pixels[:, 1]
         inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
@@ -86,6 +96,7 @@ class Canvas:
         frame[index] = points[inside][nearer]
         self.rgb[step].reshape(-1, 3)[index] = colours[inside][nearer]
         self.known[step].reshape(-1)[index] = True
+        self.labels[step].reshape(-1)[index] = label
 
     def paint_robot(self, robot: RobotRendering, *, tolerance: float) -> None:
         """Paint the rendered robot over every frame, except where something stands before it.

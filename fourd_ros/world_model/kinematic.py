@@ -12,7 +12,7 @@ from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.segmentation import robot_pixels
 from fourd_ros.world_model.base import Checkpoint, Question, WorldModel
 from fourd_ros.world_model.caveats import caveats
-from fourd_ros.world_model.compositing import Canvas, move, pixel_spacing
+from fourd_ros.world_model.compositing import HELD_LABEL, STATIC_LABEL, Canvas, move, pixel_spacing
 from fourd_ros.world_model.grasp import Grasp, find_grasp, release_step
 
 LinkPoses = dict[str, FloatArray]
@@ -142,6 +142,7 @@ def _imagine_view(
         robot_mask=canvas.robot,
         observed_mask=canvas.known,
         mounted_on=view.mounted_on,
+        labels=canvas.labels,
     )
 
 
@@ -168,7 +169,7 @@ def _paint_static_points(view: View, T_world_camera: FloatArray, scene: _Scene) 
     stays = slice(None) if scene.grasp is None else ~scene.grasp.member
     points, colours, spacing = scene.points[stays], scene.colours[stays], scene.spacing[stays]
     for step, pose in enumerate(T_world_camera):
-        canvas.paint_points(step, move(invert(pose), points), colours, spacing, view.camera)
+        canvas.paint_points(step, move(invert(pose), points), colours, spacing, view.camera, label=STATIC_LABEL)
     return canvas
 
 
@@ -187,4 +188,4 @@ def _paint_held(
     points = scene.points[grasp.member]
     colours, spacing = scene.colours[grasp.member], scene.spacing[grasp.member]
     for step, (pose, motion) in enumerate(zip(T_world_camera, carried, strict=True)):
-        canvas.paint_points(step, move(invert(pose) @ motion, points), colours, spacing, view.camera)
+        canvas.paint_points(step, move(invert(pose) @ motion, points), colours, spacing, view.camera, label=HELD_LABEL)
