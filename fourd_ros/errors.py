@@ -209,3 +209,9 @@ class MissingDependency(FourdError):
     """An optional library or system package is needed; the message names the command that brings it."""
 
     kind = "missing_dependency"
+
+
+class MissingResource(FourdError):
+    """A file that comes with the package is not where it was installed."""
+
+    kind = "missing_resource"

@@ -3,25 +3,25 @@
 import os
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, cast
 
 import rclpy
-from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
-from rclpy.duration import Duration
+from rclpy.callback_groups import CallbackGroup
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from fourd_ros.bridge.diagnostics import Counters, DiagnosticsPublisher
+from fourd_ros.bridge.clock import ClockWatch, steady_clock
+from fourd_ros.bridge.diagnostics import UNEXPECTED, Counters, DiagnosticsPublisher
 from fourd_ros.bridge.parameters import declare, parameter
 from fourd_ros.errors import FourdError
 from fourd_ros.nodes.transport import use_large_messages
@@ -48,9 +48,15 @@ class NodeParameters:
     autostart: bool = parameter(
         True, "configure and activate at once; else somebody calls change_state", read_only=True
     )
-    diagnostics_period: float = parameter(1.0, "seconds between messages on /diagnostics", minimum=0.1, maximum=60.0)
+    diagnostics_period: float = parameter(
+        1.0, "seconds between messages on /diagnostics", minimum=0.1, maximum=60.0, read_only=True
+    )
     clock_jump_forward: float = parameter(
-        2.0, "a step of the ROS clock longer than this clears histories [s]", minimum=0.01, maximum=3600.0
+        2.0,
+        "a longer step of the ROS clock clears histories, as does any step back [s]",
+        minimum=0.01,
+        maximum=3600.0,
+        read_only=True,
     )
 
 
@@ -72,25 +78,24 @@ class FourdNode(LifecycleNode):
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
-        self.parameters: Any = declare(self, self.Parameters)
+        self.parameters: Any = declare(self, self.Parameters, on_change=self._take_parameters)
         self.counters = Counters()
-        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.autostart_result: TransitionCallbackReturn | None = None
         self._loaded = ExitStack()
         self._started = ExitStack()
         self._scope = self._loaded
         self._warned: dict[str, float] = {}
-        self._own_group = MutuallyExclusiveCallbackGroup()
-        self._diagnostics = DiagnosticsPublisher(self, counters=self.counters)
-        self._jumps = self.get_clock().create_jump_callback(
-            JumpThreshold(
-                min_forward=Duration(seconds=self.parameters.clock_jump_forward),
-                min_backward=Duration(nanoseconds=-1),
-                on_clock_change=False,
-            ),
-            post_callback=self._jumped,
+        self._diagnostics = DiagnosticsPublisher(
+            self,
+            self.counters,
+            period=self.parameters.diagnostics_period,
+            values=lambda: {"state": self.state_label, **self.status()},
+        )
+        self._clock_watch = ClockWatch(
+            self, on_jump=self._jumped, on_conflict=self.report, forward=self.parameters.clock_jump_forward
         )
         if self.parameters.autostart:
-            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self.steady_clock)
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady_clock())
 
     # Hooks.
 
@@ -109,7 +114,16 @@ class FourdNode(LifecycleNode):
     def on_clock_jump(self, jump: ClockJump) -> None:
         """The ROS clock jumped: forget histories. Runs on the clock's thread and must be quick."""
 
+    def status(self) -> Mapping[str, object]:
+        """Key-values beside the counters on ``/diagnostics``."""
+        return {}
+
     # What hooks use.
+
+    @property
+    def state_label(self) -> str:
+        """Of the lifecycle: unconfigured, inactive, active, finalized, or a transition."""
+        return str(self._state_machine.current_state[1])
 
     @property
     def is_active(self) -> bool:
@@ -158,7 +172,7 @@ class FourdNode(LifecycleNode):
 
     def every(self, period: float, callback: Callable[[], None], *, group: CallbackGroup | None = None) -> Timer:
         """A timer of steady time (a paused or missing ``/clock`` does not hold it), `period` in seconds."""
-        timer = self.create_timer(period, self.guarded(callback), callback_group=group, clock=self.steady_clock)
+        timer = self.create_timer(period, self.guarded(callback), callback_group=group, clock=steady_clock())
         self.defer(lambda: self.destroy_timer(timer))
         return timer
 
@@ -189,9 +203,9 @@ class FourdNode(LifecycleNode):
         """Count `error` under its kind; log it, the same kind not more often than every few seconds."""
         if not self.context.ok():
             return
+        self.counters.error(error)
         expected = isinstance(error, FourdError)
-        kind = cast(FourdError, error).kind if expected else "unexpected"
-        self.counters.count(kind)
+        kind = cast(FourdError, error).kind if expected else UNEXPECTED
         now = time.monotonic()
         if now - self._warned.get(kind, -WARNING_PERIOD) < WARNING_PERIOD:
             return
@@ -204,7 +218,6 @@ class FourdNode(LifecycleNode):
     # The state machine.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.parameters = declare(self, self.Parameters)
         result = self._call("load", self.load)
         if result != TransitionCallbackReturn.SUCCESS:
             self._give_back(self._loaded)
@@ -238,18 +251,19 @@ class FourdNode(LifecycleNode):
         if self.is_active:
             self._leave("stop", self.stop, self._started)
         self._leave("unload", self.unload, self._loaded)
-        self._jumps.unregister()
+        self._clock_watch.destroy()
+        self._diagnostics.destroy()
         super().destroy_node()
 
     def _call(self, hook: str, function: Callable[[], None]) -> TransitionCallbackReturn:
         try:
             function()
         except FourdError as error:
-            self.counters.count(error.kind)
+            self.counters.error(error)
             self.get_logger().error(f"{hook} failed: {error}")
             return TransitionCallbackReturn.FAILURE
-        except Exception:
-            self.counters.count("unexpected")
+        except Exception as error:
+            self.counters.error(error)
             self.get_logger().error(f"{hook} failed unexpectedly:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
@@ -268,16 +282,21 @@ class FourdNode(LifecycleNode):
         self._call("release", scope.close)
         self._scope = self._loaded
 
-    def _jumped(self, jump: TimeJump) -> None:
-        direction = ClockJump.FORWARD if jump.delta.nanoseconds > 0 else ClockJump.BACKWARD
-        self.counters.count(f"clock_jump_{direction.value}")
-        self.get_logger().info(f"the clock jumped {direction.value} by {abs(jump.delta.nanoseconds) * 1e-9:.3f} s")
-        self.guarded(self.on_clock_jump)(direction)
+    def _take_parameters(self, parameters: NodeParameters) -> None:
+        self.parameters = parameters
+
+    def _jumped(self, seconds: float) -> None:
+        jump = ClockJump.FORWARD if seconds > 0 else ClockJump.BACKWARD
+        self.counters.count(f"clock_jump_{jump.value}")
+        self.get_logger().info(f"the clock jumped {jump.value} by {abs(seconds):.3f} s")
+        self.guarded(self.on_clock_jump)(jump)
 
     def _autostart(self) -> None:
         self.destroy_timer(self._autostart_timer)
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        result = self.trigger_configure()
+        if result == TransitionCallbackReturn.SUCCESS:
+            result = self.trigger_activate()
+        self.autostart_result = result
 
 
 def make_executor() -> MultiThreadedExecutor:
@@ -304,5 +323,8 @@ def run(node_class: Callable[[], Node], args: Sequence[str] | None = None) -> in
                 node.destroy_node()
                 executor.shutdown(timeout_sec=1.0)
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        return 0
+    except FourdError as error:
+        get_logger("fourd_ros").fatal(str(error))
+        return 1
     return 0
