@@ -15,7 +15,7 @@ from fourd_ros.errors import InvalidInput
 
 def append_bytes(field: "array[int]", data: NDArray[Any]) -> None:
     """Append the bytes of `data` to a message field."""
-    field.frombytes(np.ascontiguousarray(data).reshape(-1).view(np.uint8))
+    field.frombytes(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
 
 
 def from_field(data: Any, error: type[InvalidInput]) -> NDArray[np.uint8]:

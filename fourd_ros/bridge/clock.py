@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump  # type: ignore[attr-defined]
 from rclpy.duration import Duration
 
 from fourd_ros.errors import ClockConflict
 
 CLOCK_TOPIC = "/clock"
 CHECK_PERIOD = 1.0
+
+
+def steady_clock() -> Clock:
+    """A clock for timers that must run on while ``/clock`` is paused or missing."""
+    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class ClockWatch:
@@ -38,7 +43,7 @@ class ClockWatch:
             min_forward=Duration(seconds=forward), min_backward=Duration(nanoseconds=-1), on_clock_change=False
         )
         self._handle = node.get_clock().create_jump_callback(threshold, post_callback=self._jumped)
-        self._timer = node.create_timer(CHECK_PERIOD, self.check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(CHECK_PERIOD, self.check, clock=steady_clock())
 
     def check(self) -> None:
         """Look for a second publisher of ``/clock`` now."""

@@ -131,11 +131,11 @@ def _decode(data: NDArray[np.uint8], max_pixels: int) -> NDArray[Any]:
 
 def _dimensions(data: NDArray[np.uint8]) -> tuple[int, int, bool]:
     """Width, height, and whether it is a 16-bit grey image, from the file header alone."""
-    raw = memoryview(data)
-    if raw[:8] == PNG_SIGNATURE and len(raw) >= 26 and raw[12:16] == b"IHDR":
+    raw = data.data
+    if bytes(raw[:8]) == PNG_SIGNATURE and len(raw) >= 26 and bytes(raw[12:16]) == b"IHDR":
         width, height, bits, colour_type = struct.unpack_from(">IIBB", raw, 16)
         return width, height, (bits, colour_type) == (16, 0)
-    if raw[:2] == JPEG_START:
+    if bytes(raw[:2]) == JPEG_START:
         return (*_jpeg_dimensions(raw), False)
     raise InvalidImage(f"compressed image starts with {bytes(raw[:8])!r}; needed JPEG or PNG")
 

@@ -87,7 +87,8 @@ class DiagnosticsPublisher:
         values: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
-        from rclpy.clock import Clock, ClockType
+
+        from fourd_ros.bridge.clock import steady_clock
 
         self._node = node
         self._counters = counters
@@ -95,7 +96,7 @@ class DiagnosticsPublisher:
         self._values = values
         # A plain timer and publisher: diagnostics are wanted in every lifecycle state and while the clock is paused.
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(period, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(period, self.publish, clock=steady_clock())
 
     def publish(self) -> None:
         """Send the state of now."""

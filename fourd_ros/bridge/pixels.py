@@ -31,6 +31,7 @@ def metres(depth: NDArray[Any]) -> NDArray[np.float32]:
 
     Integers are millimetres with 0 for unknown; floats are metres, of which only positive finite ones are known.
     """
+    scaled: NDArray[np.float32]
     if np.issubdtype(depth.dtype, np.integer):
         scaled = np.multiply(depth, MILLIMETRE, dtype=np.float32)
     else:

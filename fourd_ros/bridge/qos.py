@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -16,6 +15,7 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 
+from fourd_ros.bridge.clock import steady_clock
 from fourd_ros.errors import InvalidParameter
 
 RELIABILITIES = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
@@ -88,7 +88,7 @@ class InputWatch:
         self._early: set[str] = set()
         self._lock = threading.Lock()
         period = min(CHECK_PERIOD, patience)
-        self._timer = node.create_timer(period, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(period, self._look, clock=steady_clock())
 
     def heard(self, name: str, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """`callback`, noting that the input `name` has come; hand it to the subscription."""
