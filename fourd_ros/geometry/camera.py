@@ -1,7 +1,8 @@
 """Pinhole cameras with the distortion models of ``sensor_msgs/CameraInfo``."""
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,20 @@ from fourd_ros.errors import InvalidCamera
 
 DISTORTION_LENGTHS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8)}
 
-UNDISTORT_STEPS = 8
-"""Newton steps; the error of real lenses is below 1e-9 after five."""
+NEWTON_STEPS = 20
+NEWTON_TOLERANCE = 1e-10
+"""Undistortion stops when no pixel moves further than this on the plane z = 1."""
+
+CACHED_CAMERAS = 8
+
+Float = TypeVar("Float", bound=np.floating)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PinholeCamera:
     """Intrinsics of one camera, in pixels; pixel (0, 0) has its centre at coordinate (0, 0).
+
+    Cameras with equal calibration compare equal and share their cached rays.
 
     Args:
         width: columns.
@@ -49,73 +57,121 @@ class PinholeCamera:
             raise InvalidCamera(f"{self.distortion_model} takes {lengths} finite coefficients, got {self.distortion}")
 
     @cached_property
-    def _rays(self) -> NDArray[np.float32]:
-        u, v = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height, dtype=np.float64))
-        pixels = np.stack([u, v, np.ones_like(u)], axis=-1)
-        distorted = (pixels @ np.linalg.inv(self.K).T)[..., :2]
-        rays = np.ones((self.height, self.width, 3), np.float32)
-        rays[..., :2] = self._undistort(distorted)
-        rays.flags.writeable = False
-        return rays
+    def _calibration(self) -> tuple[int, int, bytes, bytes]:
+        return self.width, self.height, self.K.tobytes(), self._coefficients.tobytes()
 
-    def rays(self) -> NDArray[np.float32]:
-        """Direction of every pixel with z = 1, without distortion, shape [H, W, 3], read-only (cached)."""
-        return self._rays
+    @cached_property
+    def _coefficients(self) -> NDArray[np.float64]:
+        """k1 k2 p1 p2 k3 k4 k5 k6; those not given are zero."""
+        coefficients = np.zeros(8)
+        coefficients[: len(self.distortion)] = self.distortion
+        return coefficients
 
-    def project(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Pixels of camera-frame points.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PinholeCamera) and self._calibration == other._calibration
 
-        Args:
-            points: [m], z > 0, shape [*, 3].
-
-        Returns:
-            Columns and rows, which may lie outside the image, shape [*, 2].
-        """
-        normalised = points[..., :2] / points[..., 2:]
-        if self.is_distorted:
-            normalised = self._distort(normalised)
-        K = self.K.astype(points.dtype)
-        return normalised @ K[:2, :2].T + K[:2, 2]
-
-    def scaled(self, width: int, height: int) -> "PinholeCamera":
-        """The same camera with its image resized; pixel centres keep their directions at the image corners' scale."""
-        sx, sy = width / self.width, height / self.height
-        K = self.K.copy()
-        K[0] *= sx
-        K[1] *= sy
-        K[0, 2] += (sx - 1) / 2
-        K[1, 2] += (sy - 1) / 2
-        return replace(self, width=width, height=height, K=K)
+    def __hash__(self) -> int:
+        return hash(self._calibration)
 
     @property
-    def is_distorted(self) -> bool:
-        """True when any distortion coefficient is not zero."""
-        return bool(np.any(self.distortion))
+    def distorted(self) -> bool:
+        """Whether any distortion coefficient differs from zero."""
+        return bool(self._coefficients.any())
 
-    def _distort(self, xy: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The model of CameraInfo (OpenCV's): radial, rational and tangential terms, shape [*, 2]."""
-        k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(self.distortion, (0, 8 - len(self.distortion)))
-        x, y = xy[..., 0], xy[..., 1]
-        r2 = x * x + y * y
-        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-        return np.stack(
-            [
-                x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-                y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-            ],
-            axis=-1,
+    def rays(self) -> NDArray[np.float32]:
+        """Point at z = 1 that every pixel's centre sees, shape [H, W, 3], read-only, cached.
+
+        NaN where the distortion cannot be undone (far outside the calibrated region).
+        """
+        return _rays(self)
+
+    def project(self, points: NDArray[Float]) -> NDArray[Float]:
+        """Pixel coordinates (u, v) of camera-frame points.
+
+        Args:
+            points: shape [*, 3], in metres.
+
+        Returns:
+            Shape [*, 2], of the dtype of `points`. NaN for points at or behind the camera plane, and for those so
+            far outside the image that the distortion model folds back.
+        """
+        z = np.where(points[..., 2] > 0, points[..., 2], np.asarray(np.nan, points.dtype))
+        x, y = points[..., 0] / z, points[..., 1] / z
+        if self.distorted:
+            x, y = self._distort_or_nan(x, y)
+        (fx, skew, cx), (_, fy, cy) = self.K[0].tolist(), self.K[1].tolist()
+        return np.stack([fx * x + skew * y + cx, fy * y + cy], axis=-1)
+
+    def scaled(self, width: int, height: int) -> "PinholeCamera":
+        """The camera of the same image resized to `width` x `height` pixels."""
+        sx, sy = width / self.width, height / self.height
+        resize = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        return PinholeCamera(
+            width=width,
+            height=height,
+            K=resize @ self.K,
+            distortion_model=self.distortion_model,
+            distortion=self.distortion,
         )
 
-    def _undistort(self, distorted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverse of `_distort` by Newton's method with a numeric Jacobian, shape [*, 2]."""
-        if not self.is_distorted:
-            return distorted
-        xy, eps = distorted.copy(), 1e-6
-        for _ in range(UNDISTORT_STEPS):
-            error = self._distort(xy) - distorted
-            dx = (self._distort(xy + (eps, 0.0)) - self._distort(xy - (eps, 0.0))) / (2 * eps)
-            dy = (self._distort(xy + (0.0, eps)) - self._distort(xy - (0.0, eps))) / (2 * eps)
-            det = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
-            xy[..., 0] -= (error[..., 0] * dy[..., 1] - error[..., 1] * dy[..., 0]) / det
-            xy[..., 1] -= (error[..., 1] * dx[..., 0] - error[..., 0] * dx[..., 1]) / det
-        return xy
+    def _distort_or_nan(self, x: NDArray[Float], y: NDArray[Float]) -> tuple[NDArray[Float], NDArray[Float]]:
+        radial, slope = _radial(x * x + y * y, self._coefficients)
+        xd, yd = _distort(x, y, radial, self._coefficients)
+        folds = radial + 2 * (x * x + y * y) * slope <= 0
+        nan = np.asarray(np.nan, x.dtype)
+        return np.where(folds, nan, xd), np.where(folds, nan, yd)
+
+    def _undistort(
+        self, xd: NDArray[np.float64], yd: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Newton's method on the distortion model; NaN where it does not converge."""
+        _, _, p1, p2, *_ = self._coefficients.tolist()
+        x, y = xd.copy(), yd.copy()
+        for _ in range(NEWTON_STEPS):
+            radial, slope = _radial(x * x + y * y, self._coefficients)
+            xe, ye = _distort(x, y, radial, self._coefficients)
+            xe, ye = xe - xd, ye - yd
+            xx = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+            xy = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
+            yy = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+            with np.errstate(divide="ignore", invalid="ignore"):
+                determinant = xx * yy - xy * xy
+                dx, dy = (yy * xe - xy * ye) / determinant, (xx * ye - xy * xe) / determinant
+            x, y = x - dx, y - dy
+            error = np.maximum(np.abs(dx), np.abs(dy))
+            if not (error > NEWTON_TOLERANCE).any():
+                break
+        radial, slope = _radial(x * x + y * y, self._coefficients)
+        lost = ~(error <= NEWTON_TOLERANCE) | (radial + 2 * (x * x + y * y) * slope <= 0)
+        return np.where(lost, np.nan, x), np.where(lost, np.nan, y)
+
+
+@lru_cache(maxsize=CACHED_CAMERAS)
+def _rays(camera: PinholeCamera) -> NDArray[np.float32]:
+    (fx, skew, cx), (_, fy, cy) = camera.K[0].tolist(), camera.K[1].tolist()
+    v, u = np.mgrid[: camera.height, : camera.width].astype(np.float64)
+    y = (v - cy) / fy
+    x = (u - cx - skew * y) / fx
+    if camera.distorted:
+        x, y = camera._undistort(x, y)
+    rays = np.stack([x, y, np.where(np.isnan(x), np.nan, 1.0)], axis=-1).astype(np.float32)
+    rays.flags.writeable = False
+    return rays
+
+
+def _radial(r2: NDArray[Float], coefficients: NDArray[np.float64]) -> tuple[NDArray[Float], NDArray[Float]]:
+    """Radial factor and its derivative by r^2 (Brown-Conrady, rational with k4 k5 k6)."""
+    k1, k2, _, _, k3, k4, k5, k6 = coefficients.tolist()
+    above = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+    above_slope = k1 + r2 * (2 * k2 + r2 * 3 * k3)
+    below_slope = k4 + r2 * (2 * k5 + r2 * 3 * k6)
+    return above / below, (above_slope * below - above * below_slope) / (below * below)
+
+
+def _distort(
+    x: NDArray[Float], y: NDArray[Float], radial: NDArray[Float], coefficients: NDArray[np.float64]
+) -> tuple[NDArray[Float], NDArray[Float]]:
+    _, _, p1, p2, *_ = coefficients.tolist()
+    xy, xx, yy = x * y, x * x, y * y
+    return x * radial + 2 * p1 * xy + p2 * (3 * xx + yy), y * radial + p1 * (xx + 3 * yy) + 2 * p2 * xy

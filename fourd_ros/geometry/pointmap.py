@@ -1,4 +1,4 @@
-"""Pointmaps: one camera-frame point a pixel, NaN where unknown."""
+"""Pointmaps: camera-frame points on the pixel grid, NaN where unknown."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,23 +7,29 @@ from fourd_ros.errors import InvalidImage
 from fourd_ros.geometry.camera import PinholeCamera
 
 
-def points_from_depth(depth: NDArray[np.float32], camera: PinholeCamera) -> NDArray[np.float32]:
-    """Camera-frame points of a depth image, shape [H, W, 3].
+def points_from_depth(depth: NDArray[np.floating], camera: PinholeCamera) -> NDArray[np.float32]:
+    """Lift depth images to camera-frame points.
 
     Args:
-        depth: distance along the optical axis [m], NaN where unknown, shape [H, W].
-        camera: its calibration.
+        depth: distance along the optical axis [m], shape [*, H, W]; zero, negative, NaN and infinite are unknown.
+        camera: calibration of the images.
+
+    Returns:
+        Points [m], shape [*, H, W, 3], float32, NaN where unknown.
 
     Raises:
-        InvalidImage: image and calibration have different sizes.
+        InvalidImage: the images are not of the camera's size.
     """
-    if depth.shape != (camera.height, camera.width):
+    if depth.shape[-2:] != (camera.height, camera.width):
         raise InvalidImage(
-            f"depth image is {depth.shape[1]} x {depth.shape[0]}, its camera_info says {camera.width} x {camera.height}"
+            f"depth image of {depth.shape[-1]} x {depth.shape[-2]} pixels with a calibration of "
+            f"{camera.width} x {camera.height}; resize one, or use camera.scaled()"
         )
-    return camera.rays() * depth[..., None]
+    known = (depth > 0) & (depth < np.inf)
+    z = np.where(known, depth, np.nan).astype(np.float32, copy=False)
+    return np.asarray(camera.rays() * z[..., None])
 
 
 def depth_of(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Depth image [m], shape [*, H, W], of camera-frame pointmaps, shape [*, H, W, 3]."""
+    """The depth image of a pointmap [m], shape [*, H, W]; a view, not a copy."""
     return points[..., 2]

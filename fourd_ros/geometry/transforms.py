@@ -1,4 +1,9 @@
-"""Rigid transforms as [4, 4] matrices; ``T_parent_child`` maps points of child into parent."""
+"""Rigid transforms as 4 x 4 matrices: ``T_parent_child`` maps points of ``child`` into ``parent``.
+
+Every function takes leading batch dimensions ``*``. Quaternions are (x, y, z, w), as in ROS messages.
+"""
+
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -6,118 +11,127 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 
-def invert(T: FloatArray) -> FloatArray:
-    """Inverse of rigid transforms, shape [*, 4, 4]."""
-    inverse = np.zeros_like(T)
-    rotation = np.swapaxes(T[..., :3, :3], -1, -2)
-    inverse[..., :3, :3] = rotation
-    inverse[..., :3, 3] = -np.einsum("...ij,...j->...i", rotation, T[..., :3, 3])
-    inverse[..., 3, 3] = 1.0
-    return inverse
-
-
-def compose(*transforms: FloatArray) -> FloatArray:
-    """Product of transforms, shape [*, 4, 4]: ``compose(T_a_b, T_b_c)`` is ``T_a_c``."""
-    product = transforms[0]
-    for T in transforms[1:]:
-        product = product @ T
-    return product
-
-
-def apply(T: FloatArray, points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Points mapped by one transform, in the precision of the points.
-
-    Args:
-        T: shape [4, 4].
-        points: [m], shape [*, 3].
-    """
-    rotation, translation = T[:3, :3].astype(points.dtype), T[:3, 3].astype(points.dtype)
-    return points @ rotation.T + translation
-
-
-def from_rotation(rotation: FloatArray, translation: ArrayLike = (0.0, 0.0, 0.0)) -> FloatArray:
-    """Transforms of rotations, shape [*, 3, 3], and translations [m], shape [*, 3]."""
-    T = np.zeros((*rotation.shape[:-2], 4, 4))
+def from_parts(rotation: ArrayLike, translation: ArrayLike) -> FloatArray:
+    """Transform of a rotation matrix [*, 3, 3] followed by a translation [*, 3], shape [*, 4, 4]."""
+    rotation, translation = np.asarray(rotation, np.float64), np.asarray(translation, np.float64)
+    T = np.zeros((*np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1]), 4, 4))
     T[..., :3, :3] = rotation
     T[..., :3, 3] = translation
-    T[..., 3, 3] = 1.0
+    T[..., 3, 3] = 1
     return T
 
 
-def from_rpy(xyz: ArrayLike, rpy: ArrayLike) -> FloatArray:
-    """Transform of a URDF origin: translation [m], roll-pitch-yaw about fixed axes [rad]."""
-    roll, pitch, yaw = np.asarray(rpy, np.float64)
-    cr, sr, cp, sp, cy, sy = np.cos(roll), np.sin(roll), np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)
-    rotation = np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
-    return from_rotation(rotation, xyz)
+def invert(T: FloatArray) -> FloatArray:
+    """``T_child_parent`` from ``T_parent_child``, shape [*, 4, 4]; exact for rigid transforms only."""
+    rotation = np.swapaxes(T[..., :3, :3], -1, -2)
+    return from_parts(rotation, -(rotation @ T[..., :3, 3:])[..., 0])
 
 
-def from_axis_angle(axis: FloatArray, angle: FloatArray) -> FloatArray:
-    """Rotations [*, 4, 4] about one unit axis, shape [3], by angles [rad], shape [*] (Rodrigues' formula)."""
-    x, y, z = axis
-    K = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    angle = np.asarray(angle, np.float64)[..., None, None]
-    return from_rotation(np.eye(3) + np.sin(angle) * K + (1.0 - np.cos(angle)) * (K @ K))
+def compose(*transforms: FloatArray) -> FloatArray:
+    """``T_a_c`` from ``T_a_b``, ``T_b_c`` and so on, shape [*, 4, 4]."""
+    return reduce(np.matmul, transforms)
+
+
+def apply(T: FloatArray, points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Points of the child frame expressed in the parent frame.
+
+    Args:
+        T: shape [4, 4], or [*, 4, 4] with `points` of shape [*, N, 3].
+        points: shape [*, 3].
+
+    Returns:
+        The moved points, of the dtype of `points`.
+    """
+    T = T.astype(points.dtype, copy=False)
+    translation = T[:3, 3] if T.ndim == 2 else T[..., None, :3, 3]
+    moved: NDArray[np.floating] = points @ np.swapaxes(T[..., :3, :3], -1, -2) + translation
+    return moved
+
+
+def rotation_from_quaternion(xyzw: ArrayLike) -> FloatArray:
+    """Rotation matrix of a quaternion of any length but zero, shape [*, 3, 3]."""
+    quaternion = np.asarray(xyzw, np.float64)
+    x, y, z, w = np.moveaxis(quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def from_quaternion(xyz: ArrayLike, xyzw: ArrayLike) -> FloatArray:
-    """Transform of a translation [m] and a quaternion (x, y, z, w), normalised here."""
-    q = np.asarray(xyzw, np.float64)
-    x, y, z, w = q / np.linalg.norm(q)
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return from_rotation(rotation, xyz)
+    """Transform from a position [*, 3] and a quaternion [*, 4] (normalised here), shape [*, 4, 4]."""
+    return from_parts(rotation_from_quaternion(xyzw), xyz)
 
 
 def to_quaternion(T: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Translation [m], shape [3], and quaternion (x, y, z, w) with w >= 0, shape [4], of a transform [4, 4].
+    """Position [*, 3] and unit quaternion [*, 4] with w >= 0.
 
-    The largest component is found first, so that nothing small is divided by (Shepperd's method).
+    The quaternion is the column of largest norm of the symmetric matrix q q^T, built from the rotation
+    without a square root of a small number (Shepperd 1978).
     """
-    R = T[:3, :3]
-    trace = np.trace(R)
-    squares = np.array([R[0, 0] * 2 - trace, R[1, 1] * 2 - trace, R[2, 2] * 2 - trace, trace]) + 1.0
-    largest = int(np.argmax(squares))
-    q = np.empty(4)
-    if largest == 3:
-        q[:] = R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], squares[3]
-    else:
-        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        q[i], q[j], q[k] = squares[i], R[j, i] + R[i, j], R[k, i] + R[i, k]
-        q[3] = R[k, j] - R[j, k]
-    q /= np.linalg.norm(q)
-    return T[:3, 3].copy(), q if q[3] >= 0 else -q
+    R = T[..., :3, :3]
+    trace = np.trace(R, axis1=-2, axis2=-1)
+    outer = np.empty((*T.shape[:-2], 4, 4))  # 4 q q^T, q = (x, y, z, w)
+    outer[..., :3, :3] = R + np.swapaxes(R, -1, -2)
+    for axis in range(3):
+        outer[..., axis, axis] = 1 + 2 * R[..., axis, axis] - trace
+    outer[..., 3, 3] = 1 + trace
+    vector = np.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], axis=-1)
+    outer[..., 3, :3] = outer[..., :3, 3] = vector
+    largest = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+    quaternion = np.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
+    quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    return T[..., :3, 3].copy(), np.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
 
 
-def interpolate(T0: FloatArray, T1: FloatArray, u: float) -> FloatArray:
-    """The transform a fraction `u` of the way from `T0` to `T1`: straight in position, constant turn rate."""
+def interpolate(T0: FloatArray, T1: FloatArray, u: ArrayLike) -> FloatArray:
+    """The pose a share `u` of the way from `T0` to `T1`: positions linearly, rotations along the shorter arc.
+
+    Args:
+        T0: shape [*, 4, 4].
+        T1: shape [*, 4, 4].
+        u: 0 at `T0`, 1 at `T1`, shape [*].
+    """
+    share = np.asarray(u, np.float64)[..., None]
     (p0, q0), (p1, q1) = to_quaternion(T0), to_quaternion(T1)
-    cosine = float(q0 @ q1)
-    if cosine < 0.0:
-        q1, cosine = -q1, -cosine
-    angle = np.arccos(min(cosine, 1.0))
-    if angle < 1e-6:
-        q = (1 - u) * q0 + u * q1
-    else:
-        q = (np.sin((1 - u) * angle) * q0 + np.sin(u * angle) * q1) / np.sin(angle)
-    return from_quaternion((1 - u) * p0 + u * p1, q)
+    cosine = np.sum(q0 * q1, axis=-1, keepdims=True)
+    q1 = np.where(cosine < 0, -q1, q1)
+    angle = np.arccos(np.clip(np.abs(cosine), 0, 1))
+    near = angle < 1e-6  # there the arc is its chord
+    sine = np.where(near, 1, np.sin(angle))
+    w0 = np.where(near, 1 - share, np.sin((1 - share) * angle) / sine)
+    w1 = np.where(near, share, np.sin(share * angle) / sine)
+    return from_quaternion((1 - share) * p0 + share * p1, w0 * q0 + w1 * q1)
 
 
-def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> FloatArray:
-    """Pose of a camera at `eye` that looks at `target` [m], with optical axes (x right, y down, z forward)."""
-    eye, target, up = (np.asarray(value, np.float64) for value in (eye, target, up))
-    forward = (target - eye) / np.linalg.norm(target - eye)
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right)
-    return from_rotation(np.stack([right, np.cross(forward, right), forward], axis=1), eye)
+def rotation_about(axis: ArrayLike, angle: ArrayLike) -> FloatArray:
+    """Rotation by `angle` [rad], shape [*], about the unit vector `axis` [3], shape [*, 3, 3] (Rodrigues)."""
+    x, y, z = np.asarray(axis, np.float64)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.asarray(angle, np.float64)[..., None, None]
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def from_rpy(xyz: ArrayLike, rpy: ArrayLike) -> FloatArray:
+    """Transform of a URDF origin: rolled, pitched and yawed about the fixed axes, then moved, shape [4, 4]."""
+    roll, pitch, yaw = np.asarray(rpy, np.float64)
+    rotation = rotation_about((0, 0, 1), yaw) @ rotation_about((0, 1, 0), pitch) @ rotation_about((1, 0, 0), roll)
+    return from_parts(rotation, xyz)
+
+
+def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0, 0, 1)) -> FloatArray:
+    """Pose of a camera at `eye` that looks at `target`, in optical axes (x right, y down, z forward), shape [4, 4].
+
+    Args:
+        eye: position [m], shape [3].
+        target: point in the image centre [m], shape [3], not `eye`.
+        up: direction that appears upwards, shape [3], not along the line of sight.
+    """
+    eye = np.asarray(eye, np.float64)
+    forward = np.asarray(target, np.float64) - eye
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, np.asarray(up, np.float64))
+    right = right / np.linalg.norm(right)
+    return from_parts(np.stack([right, np.cross(forward, right), forward], axis=-1), eye)
