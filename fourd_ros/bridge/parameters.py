@@ -173,7 +173,10 @@ def _declare_one(node: Any, spec: _Specification) -> None:
     from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, ParameterException
 
     try:
-        node.declare_parameter(spec.name, _ros_value(spec), _descriptor(spec))
+        if spec.default == ():
+            _declare_empty(node, spec)
+        else:
+            node.declare_parameter(spec.name, spec.default, _descriptor(spec))
     except InvalidParameterTypeException as error:
         raise InvalidParameter(
             f"parameter '{spec.name}' has the wrong type; needed {spec.type_name}: {error}"
@@ -182,19 +185,22 @@ def _declare_one(node: Any, spec: _Specification) -> None:
         raise InvalidParameter(f"parameter '{spec.name}': {error}; needed {spec.range_text}") from error
 
 
-def _ros_value(spec: _Specification) -> Any:
-    """The default with its type; an empty list alone would not tell."""
-    from rcl_interfaces.msg import ParameterType, ParameterValue
+def _declare_empty(node: Any, spec: _Specification) -> None:
+    """An empty list does not tell its type, so the type is declared and the value set."""
+    from rclpy.parameter import Parameter
 
-    if not spec.is_tuple:
-        return spec.default
-    kind, array = {
-        bool: (ParameterType.PARAMETER_BOOL_ARRAY, "bool_array_value"),
-        int: (ParameterType.PARAMETER_INTEGER_ARRAY, "integer_array_value"),
-        float: (ParameterType.PARAMETER_DOUBLE_ARRAY, "double_array_value"),
-        str: (ParameterType.PARAMETER_STRING_ARRAY, "string_array_value"),
+    kind = {
+        bool: Parameter.Type.BOOL_ARRAY,
+        int: Parameter.Type.INTEGER_ARRAY,
+        float: Parameter.Type.DOUBLE_ARRAY,
+        str: Parameter.Type.STRING_ARRAY,
     }[spec.element]
-    return ParameterValue(type=kind, **{array: list(spec.default)})
+    declared = node.declare_parameter(spec.name, kind)
+    if declared.type_ == Parameter.Type.NOT_SET:
+        node.set_parameters([Parameter(spec.name, kind, [])])
+    descriptor = _descriptor(spec)
+    descriptor.type = kind.value
+    node.set_descriptor(spec.name, descriptor)
 
 
 def _descriptor(spec: _Specification) -> Any:

@@ -24,6 +24,8 @@ PATIENCE = 5.0
 """An input that has not come for this long is asked for in the log [s]."""
 
 CHECK_PERIOD = 1.0
+UNDISCOVERED = "_NODE_NAME_UNKNOWN_"
+"""Name of a node whose endpoint was discovered before the node itself; a moment later it has its own."""
 
 
 def sensor_qos(*, reliability: str = "best_effort", depth: int = 1) -> QoSProfile:
@@ -143,6 +145,8 @@ class InputWatch:
         topic, wanted = watched.subscription.topic_name, watched.subscription.qos_profile
         problems = []
         for endpoint in self._node.get_publishers_info_by_topic(topic):
+            if endpoint.node_name == UNDISCOVERED:
+                return
             problem = _mismatch(endpoint, watched.type_name, wanted)
             if not problem:
                 return
