@@ -33,7 +33,7 @@ os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="fourd_test_log_")
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds_large_messages.xml")
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), str(ROOT / "test"), os.environ.get("PYTHONPATH"))))
 
 
 def _wait_for(condition: Callable[[], Any], what: str = "", timeout: float = TIMEOUT) -> Any:

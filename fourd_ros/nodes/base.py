@@ -77,23 +77,16 @@ class FourdNode(LifecycleNode):
     Parameters: ClassVar[type[NodeParameters]] = NodeParameters
 
     def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
-        self.parameters: Any = declare(self, self.Parameters, on_change=self._take_parameters)
+        # Before anything can fail: a context that closes also destroys nodes that are half made.
+        self._alive, self._loaded, self._started = ExitStack(), ExitStack(), ExitStack()
+        self._scope = self._loaded
+        self._is_loaded = False
+        self._warned: dict[str, float] = {}
         self.counters = Counters()
         self.autostart_result: TransitionCallbackReturn | None = None
-        self._loaded = ExitStack()
-        self._started = ExitStack()
-        self._scope = self._loaded
-        self._warned: dict[str, float] = {}
-        self._diagnostics = DiagnosticsPublisher(
-            self,
-            self.counters,
-            period=self.parameters.diagnostics_period,
-            values=lambda: {"state": self.state_label, **self.status()},
-        )
-        self._clock_watch = ClockWatch(
-            self, on_jump=self._jumped, on_conflict=self.report, forward=self.parameters.clock_jump_forward
-        )
+        super().__init__(name, **options)
+        self.parameters: Any = declare(self, self.Parameters, on_change=self._take_parameters)
+        self._watch()
         if self.parameters.autostart:
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady_clock())
 
@@ -219,7 +212,8 @@ class FourdNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = self._call("load", self.load)
-        if result != TransitionCallbackReturn.SUCCESS:
+        self._is_loaded = result == TransitionCallbackReturn.SUCCESS
+        if not self._is_loaded:
             self._give_back(self._loaded)
         return result
 
@@ -234,26 +228,34 @@ class FourdNode(LifecycleNode):
         return self._leave("stop", self.stop, self._started)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._is_loaded = False
         return self._leave("unload", self.unload, self._loaded)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if self.is_active:
-            self.on_deactivate(state)
-        return self.on_cleanup(state) if state.label != "unconfigured" else TransitionCallbackReturn.SUCCESS
+        self._leave_all()
+        return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._give_back(self._started)
-        self._give_back(self._loaded)
+        self._leave_all()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
         """Give everything back, whatever the state."""
-        if self.is_active:
-            self._leave("stop", self.stop, self._started)
-        self._leave("unload", self.unload, self._loaded)
-        self._clock_watch.destroy()
-        self._diagnostics.destroy()
+        self._leave_all()
+        self._alive.close()
         super().destroy_node()
+
+    def _watch(self) -> None:
+        settings = self.parameters
+        diagnostics = DiagnosticsPublisher(
+            self,
+            self.counters,
+            period=settings.diagnostics_period,
+            values=lambda: {"state": self.state_label, **self.status()},
+        )
+        self._alive.callback(diagnostics.destroy)
+        clock = ClockWatch(self, on_jump=self._jumped, on_conflict=self.report, forward=settings.clock_jump_forward)
+        self._alive.callback(clock.destroy)
 
     def _call(self, hook: str, function: Callable[[], None]) -> TransitionCallbackReturn:
         try:
@@ -278,6 +280,13 @@ class FourdNode(LifecycleNode):
             else (TransitionCallbackReturn.SUCCESS)
         )
 
+    def _leave_all(self) -> None:
+        if self.is_active:
+            self._leave("stop", self.stop, self._started)
+        if self._is_loaded:
+            self._is_loaded = False
+            self._leave("unload", self.unload, self._loaded)
+
     def _give_back(self, scope: ExitStack) -> None:
         self._call("release", scope.close)
         self._scope = self._loaded
@@ -297,6 +306,8 @@ class FourdNode(LifecycleNode):
         if result == TransitionCallbackReturn.SUCCESS:
             result = self.trigger_activate()
         self.autostart_result = result
+        if self.is_active:
+            self.get_logger().info("is active")
 
 
 def make_executor() -> MultiThreadedExecutor:
