@@ -78,7 +78,7 @@ def test_change_arrives_as_a_new_instance(make_node):
     ("name", "value", "told"),
     [
         ("rate", 1000.0, "rate"),
-        ("rate", 1, "DOUBLE"),
+        ("rate", 1, "type"),
         ("mode", "slow", "fast"),
         ("gains", [-1.0], "gains"),
         ("device", "cuda", "device|read-only"),
