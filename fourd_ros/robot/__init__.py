@@ -1,0 +1,1 @@
+"""Robot descriptions, forward kinematics and ray-cast rendering. No ROS needed."""
