@@ -30,7 +30,7 @@ def make_image(types: MessageTypes, stamp_ns: int, size: int, value: int) -> Any
         encoding="rgb8",
         is_bigendian=0,
         step=3 * size,
-        data=np.full(3 * size * size, value, np.uint8),
+        data=np.full(3 * size * size, value % 256, np.uint8),
     )
 
 

@@ -13,6 +13,7 @@ from fourd_ros.nodes.bag_publishers import BagPublishers
 
 CLOCK_PERIOD = 0.02
 DISCOVERY_TIME = 0.5
+FAREWELL_TIME = 0.2
 NS = 1_000_000_000
 
 
@@ -21,7 +22,8 @@ class PlaySettings:
     """What is played, and how.
 
     Args:
-        rate: recorded seconds per second; 0 is as fast as subscribers take it.
+        rate: recorded seconds per second; 0 is as fast as reliable subscribers receive it (what they do
+            not take from their queues in time is theirs to lose: give them deep ones).
         loop: start over at the end; time then jumps back.
         start: seconds after the first message to start at; latched messages from before are sent too.
         duration: seconds to play, None to the end.
@@ -124,7 +126,7 @@ class BagPlayer:
                 report.passes += not self._stopping.is_set()
                 if not self._settings.loop:
                     break
-            self._publishers.flush(timeout=self._settings.timeout)
+            self._see_off()
         finally:
             self._publishers.destroy()
         return report
@@ -138,6 +140,12 @@ class BagPlayer:
         while self._settings.clock and time.monotonic() < give_up and not self._stopping.is_set():
             self._publishers.check_clock()
             time.sleep(CLOCK_PERIOD)
+
+    def _see_off(self) -> None:
+        """Let the last messages arrive: what is under way dies with its publisher."""
+        if self._settings.rate == 0 and not self._stopping.is_set():
+            self._publishers.flush(timeout=self._settings.timeout)
+        self._stopping.wait(FAREWELL_TIME)
 
     def _play_once(self, report: PlayReport, on_progress: Callable[[float], None]) -> None:
         pace = _Pace(rate=self._settings.rate, first_ns=self._first_ns, stopping=self._stopping)

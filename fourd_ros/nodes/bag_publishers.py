@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -18,6 +19,7 @@ from fourd_ros.nodes.message_class import message_class
 CLOCK_TOPIC = "/clock"
 POLL_PERIOD = 0.01
 CLOCK_CHECK_PERIOD = 0.1
+CONFLICT_PATIENCE = 1.0
 
 
 class BagPublishers:
@@ -52,6 +54,7 @@ class BagPublishers:
             self._publishers[topic.name] = node.create_publisher(kind, name, player_profile(topic))
         self._clock = node.create_publisher(Clock, CLOCK_TOPIC, CLOCK) if clock else None
         self._clock_checked = 0.0
+        self._conflict_since: float | None = None
 
     def destroy(self) -> None:
         """Give the publishers back."""
@@ -97,15 +100,18 @@ class BagPublishers:
         """Send the time, if this player owns the clock.
 
         Raises:
-            ClockConflict: somebody else publishes ``/clock`` too.
+            ClockConflict: somebody else has published ``/clock`` too for `CONFLICT_PATIENCE`.
         """
         if self._clock is None:
             return
-        self.check_clock()
+        self.check_clock(patience=CONFLICT_PATIENCE)
         self._clock.publish(Clock(clock=ns_to_stamp(stamp_ns)))
 
-    def check_clock(self) -> None:
+    def check_clock(self, *, patience: float = 0.0) -> None:
         """Look for another publisher of ``/clock``, at most every `CLOCK_CHECK_PERIOD`.
+
+        Args:
+            patience: it may stay for so long [s]; a newcomer that notices us goes by itself.
 
         Raises:
             ClockConflict: there is one.
@@ -115,11 +121,13 @@ class BagPublishers:
             return
         self._clock_checked = now
         infos = self._node.get_publishers_info_by_topic(CLOCK_TOPIC)
-        others = [info for info in infos if not self._is_mine(info)]
-        if others or len(infos) > 1:
-            names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in others or infos)
+        if len(infos) <= 1:
+            self._conflict_since = None
+            return
+        self._conflict_since = self._conflict_since or now
+        if now - self._conflict_since >= patience:
             raise ClockConflict(
-                f"{names} publish /clock already; stop them, or play without a clock (fourd bag play --no-clock)"
+                f"{self._strangers(infos)} already publishes /clock; stop it, or play without a clock (--no-clock)"
             )
 
     def wait_for_subscribers(self, topics: Iterable[str], *, timeout: float, stopped: Callable[[], bool]) -> None:
@@ -144,6 +152,8 @@ class BagPublishers:
                 raise NoSubscriber(f"nobody subscribed to {waiting} within {timeout} s")
             time.sleep(POLL_PERIOD)
 
-    def _is_mine(self, info: object) -> bool:
-        name, namespace = getattr(info, "node_name", ""), getattr(info, "node_namespace", "")
-        return name == self._node.get_name() and namespace == self._node.get_namespace()
+    def _strangers(self, infos: Iterable[Any]) -> str:
+        """Names of the other publishers' nodes, as far as they are known yet."""
+        names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos}
+        names -= {self._node.get_fully_qualified_name()}
+        return ", ".join(sorted(name for name in names if "UNKNOWN" not in name)) or "another node"
