@@ -3,11 +3,14 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import CancelledError, Future
+from typing import Any, Generic, TypeVar, cast
+
+from fourd_ros.errors import NotActive
 
 T = TypeVar("T")
 
-Job = Callable[[], None]
+Job = Callable[[], Any]
 
 
 class LatestSlot(Generic[T]):
@@ -35,6 +38,22 @@ class LatestSlot(Generic[T]):
         """Forget the waiting item; it does not count as dropped."""
         with self._lock:
             self._items.clear()
+
+
+class _Call:
+    """A job that somebody waits for."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self.answer: Future[Any] = Future()
+
+    def __call__(self) -> None:
+        if not self.answer.set_running_or_notify_cancel():
+            return
+        try:
+            self.answer.set_result(self._function())
+        except Exception as error:
+            self.answer.set_exception(error)
 
 
 class Worker:
@@ -67,8 +86,11 @@ class Worker:
         """
         self._stopping.set()
         with self._changed:
-            self._jobs.clear()
+            dropped, self._jobs = self._jobs, deque()
             self._changed.notify()
+        for job in dropped:
+            if isinstance(job, _Call):
+                job.answer.cancel()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -87,6 +109,21 @@ class Worker:
             if not self._stopping.is_set():
                 self._jobs.append(job)
                 self._changed.notify()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` on the worker's thread and return what it returns, or raise what it raises.
+
+        Raises:
+            NotActive: the worker stopped before it came to it.
+        """
+        call = _Call(function)
+        self.submit(call)
+        if self.stopping:
+            call.answer.cancel()
+        try:
+            return cast(T, call.answer.result())
+        except CancelledError:
+            raise NotActive("the worker was stopped; activate the node first") from None
 
     def latest(self, consume: Callable[[T], None]) -> Callable[[T], None]:
         """A function that offers items to `consume`, of which only the newest waits.
