@@ -236,8 +236,7 @@ class Observer:
 
     def _mount(self, robot: RobotModel, optical_frame: str) -> str:
         """The nearest robot link above a camera in the TF tree, if it can move."""
-        links = set(robot.kinematics.link_names) - {robot.kinematics.root}
-        return next((name for name in self.transforms.ancestors(optical_frame) if name in links), "")
+        return next((name for name in self.transforms.ancestors(optical_frame) if name in robot.moving_links), "")
 
     def _positions_at(self, robot: RobotModel, stamp_ns: int) -> dict[str, float]:
         """Measured positions of all actuated joints, linear between samples [rad | m]."""

@@ -48,7 +48,7 @@ class WorldModelParameters(NodeParameters):
     )
     fixed_frame: str = parameter("", "frame of everything imagined; empty for the robot's root link")
     robot_description_file: str = parameter("", "URDF or xacro to use instead of the robot_description topic")
-    mesh_roots: tuple[str, ...] = parameter((), "folders below which meshes may be read, beside the packages' own")
+    mesh_roots: tuple[str, ...] = parameter((), "meshes are read only below these folders; empty: installed packages")
     sync_slop: float = parameter(0.02, "images of one instant differ by less [s]", minimum=0.0, maximum=1.0)
     history: int = parameter(10, "instants remembered for observation_stamp", minimum=1, maximum=1000)
     max_joint_age: float = parameter(

@@ -78,7 +78,7 @@ def release_step(robot: RobotModel, joint_positions: Mapping[str, float], positi
         return len(positions)
     columns = [robot.kinematics.joint_names.index(name) for name in gripper.joints]
     observed = np.array([joint_positions[name] for name in gripper.joints])
-    opened = (gripper.opening_sign * (positions[:, columns] - observed) > RELEASE_TRAVEL).any(axis=1)
+    opened = (positions[:, columns] - observed > RELEASE_TRAVEL).any(axis=1)
     return int(np.argmax(opened)) if opened.any() else len(positions)
 
 

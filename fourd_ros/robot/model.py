@@ -1,0 +1,38 @@
+"""Everything the models need to know about one robot."""
+
+from functools import cached_property
+
+from fourd_ros.robot.description import FIXED, RobotDescription
+from fourd_ros.robot.gripper import Gripper, find_gripper
+from fourd_ros.robot.kinematics import Kinematics
+from fourd_ros.robot.renderer import RobotRenderer
+
+
+class RobotModel:
+    """A robot with its kinematics, its renderer and its gripper.
+
+    Args:
+        description: from its URDF.
+
+    Raises:
+        MeshUnavailable: a mesh file that is missing, unreadable or too large.
+    """
+
+    def __init__(self, description: RobotDescription) -> None:
+        self.description = description
+        self.kinematics = Kinematics(description)
+        self.renderer = RobotRenderer(description)
+
+    @cached_property
+    def gripper(self) -> Gripper | None:
+        """The gripper; None where the robot has none that is recognised."""
+        return find_gripper(self.description, self.kinematics)
+
+    @cached_property
+    def moving_links(self) -> tuple[str, ...]:
+        """Names of the links that some joint moves against the root."""
+        moving: set[str] = set()
+        for joint in self.description.joints:
+            if joint.kind != FIXED or joint.parent in moving:
+                moving.add(joint.child)
+        return tuple(name for name in self.kinematics.link_names if name in moving)
