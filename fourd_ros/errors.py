@@ -67,6 +67,12 @@ class InvalidTrajectory(InvalidInput):
     kind = "invalid_trajectory"
 
 
+class TrajectoryTooOld(InvalidTrajectory):
+    """All of it lies in the past."""
+
+    kind = "trajectory_too_old"
+
+
 class TransformUnavailable(FourdError):
     """The TF tree has no path, a gap, or nothing at that time."""
 
@@ -215,3 +221,21 @@ class MissingResource(FourdError):
     """A file that comes with the package is not where it was installed."""
 
     kind = "missing_resource"
+
+
+class UnknownSystem(InvalidInput):
+    """No checks are registered under that name."""
+
+    kind = "unknown_system"
+
+
+class InvalidManifest(InvalidInput):
+    """MANIFEST.json is missing, malformed, or states a tolerance that cannot be checked."""
+
+    kind = "invalid_manifest"
+
+
+class InvalidVectors(InvalidInput):
+    """A file of reference vectors is missing, unreadable, or lacks a tensor."""
+
+    kind = "invalid_vectors"
