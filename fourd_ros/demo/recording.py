@@ -1,0 +1,167 @@
+"""What a bag shows and commands, decoded once by the same observer that the node uses."""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourd_ros.bridge.tf import TransformBuffer, make_transform_buffer
+from fourd_ros.data.bag_inputs import WorldModelInputs, find_inputs
+from fourd_ros.data.bags import BagReader
+from fourd_ros.demo.commands import CommandTimeline
+from fourd_ros.errors import InvalidBag, NoObservation, TransformUnavailable
+from fourd_ros.nodes.observer import Observer, ObserverLimits
+from fourd_ros.records import Observation
+from fourd_ros.robot.description import RobotDescription
+from fourd_ros.robot.model import RobotModel
+
+SETTLED = 0.1
+"""An instant is decoded when the recording has gone on for this long, so that TF and joints surround it [s]."""
+
+WAITING = 64
+"""Instants that may wait for that."""
+
+GRIP = 0.002
+"""Fingers stopped this far before their command hold something [m | rad]."""
+
+
+class Recording:
+    """The observations of a bag by stamp, and the commanded motion.
+
+    Attributes:
+        inputs: topics of the bag.
+        robot: the recorded robot.
+        observations: by stamp [ns], in order of time.
+        commands: what the robot was told.
+
+    Args:
+        path: the bag.
+
+    Raises:
+        InvalidBag: unreadable, or it lacks images, joints, transforms, description or commands.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with BagReader(path) as reader:
+            self.inputs = find_inputs(reader.topics)
+            _check(self.inputs, path)
+            self.robot = RobotModel(
+                RobotDescription.from_urdf(reader.first(self.inputs.robot_description).message.data)
+            )
+            self.start_ns = reader.start_ns
+            self.commands = CommandTimeline.of(
+                (message.stamp_ns, message.message) for message in reader.messages([self.inputs.command])
+            )
+            self.observations = _observe(reader, self.inputs, self.robot)
+        if not self.observations:
+            raise InvalidBag(f"'{path}' has no instant with images of all cameras, joints and transforms")
+        self._stamps = list(self.observations)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the views."""
+        return tuple(camera.name for camera in self.inputs.cameras)
+
+    @property
+    def period(self) -> float:
+        """Typical time between observations [s]."""
+        return float(np.median(np.diff(self._stamps))) * 1e-9 if len(self._stamps) > 1 else 0.0
+
+    def at(self, stamp_ns: int) -> Observation:
+        """The observation nearest to a stamp.
+
+        Raises:
+            InvalidBag: none within half a period.
+        """
+        place = bisect_left(self._stamps, stamp_ns)
+        nearest = min(self._stamps[max(place - 1, 0) : place + 1], key=lambda stamp: abs(stamp - stamp_ns))
+        if abs(nearest - stamp_ns) * 1e-9 > max(self.period / 2, 1e-3):
+            raise InvalidBag(f"no images at {(stamp_ns - self.start_ns) * 1e-9:.3f} s of the bag")
+        return self.observations[nearest]
+
+    def instants(self, count: int, *, horizon: float) -> tuple[int, ...]:
+        """`count` stamps spread evenly, each with `horizon` [s] of recording behind it.
+
+        Raises:
+            InvalidBag: the bag is shorter than the horizon.
+        """
+        last = self._stamps[-1] - round(horizon * 1e9)
+        usable = [stamp for stamp in self._stamps if stamp <= last]
+        if not usable:
+            raise InvalidBag(f"the bag shows {(self._stamps[-1] - self._stamps[0]) * 1e-9:.1f} s, needed {horizon} s")
+        places = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
+        return tuple(usable[place] for place in places)
+
+    def holding(self, stamp_ns: int) -> bool:
+        """Whether the fingers were told to close further than they could: something is between them."""
+        gripper = self.robot.gripper
+        if gripper is None:
+            return False
+        measured = self.at(stamp_ns).joint_positions
+        commanded = self.commands.at(stamp_ns)
+        gaps = [measured[name] - commanded[name] for name in gripper.joints if name in commanded]
+        return bool(gaps) and min(gaps) > GRIP
+
+
+def _check(inputs: WorldModelInputs, path: Path) -> None:
+    missing = list(inputs.missing)
+    if not inputs.command:
+        missing.append("commanded trajectories: arm_controller/joint_trajectory")
+    if missing:
+        raise InvalidBag(f"'{path}' lacks: " + "; ".join(missing))
+
+
+def _observe(reader: BagReader, inputs: WorldModelInputs, robot: RobotModel) -> dict[int, Observation]:
+    transforms = make_transform_buffer()
+    observer = Observer(
+        cameras=[camera.name for camera in inputs.cameras],
+        use_depth=True,
+        transforms=transforms,
+        limits=ObserverLimits(history=WAITING),
+    )
+    takers = _takers(inputs, observer, transforms)
+    found: dict[int, Observation] = {}
+    waiting: deque[int] = deque()
+    newest = 0
+    for message in reader.messages(list(takers)):
+        takers[message.topic](message.message)
+        for stamp in observer.stamps():
+            if stamp > newest:
+                waiting.append(stamp)
+                newest = stamp
+        while waiting and message.stamp_ns - waiting[0] > SETTLED * 1e9:
+            _try(observer, robot, waiting.popleft(), found)
+    for stamp in waiting:
+        _try(observer, robot, stamp, found)
+    return found
+
+
+def _try(observer: Observer, robot: RobotModel, stamp_ns: int, found: dict[int, Observation]) -> None:
+    """The first and last instants of a bag may lie outside its joints and transforms; those are left out."""
+    try:
+        found[stamp_ns] = observer.observe(robot, stamp_ns=stamp_ns)
+    except (NoObservation, TransformUnavailable):
+        return
+
+
+def _takers(inputs: WorldModelInputs, observer: Observer, transforms: TransformBuffer) -> Mapping[str, Any]:
+    """What takes the messages of each topic."""
+
+    def take_transforms(message: Any, *, static: bool) -> None:
+        for transform in message.transforms:
+            transforms.add(transform, static=static)
+
+    takers: dict[str, Any] = {
+        inputs.joint_states: observer.add_joints,
+        inputs.tf: partial(take_transforms, static=False),
+        inputs.tf_static: partial(take_transforms, static=True),
+    }
+    for camera in inputs.cameras:
+        takers[camera.camera_info] = partial(observer.add_info, camera.name)
+        takers[camera.image] = partial(observer.add_image, camera.name, "image")
+        takers[camera.depth] = partial(observer.add_image, camera.name, "depth")
+    return takers
