@@ -5,6 +5,7 @@ function it hands over is not counted, and each benchmark says what that is.
 """
 
 import json
+import math
 import os
 import platform
 import sys
@@ -82,14 +83,15 @@ def _cpu_model() -> str:
 
 def report(name: str, rows: Iterable[Mapping[str, object]]) -> None:
     """Print one benchmark as JSON: its name, the machine, and its rows."""
-    document = {
-        "benchmark": name,
-        "machine": machine(),
-        "rows": [_rounded(row) for row in rows],
-    }
+    document = {"benchmark": name, "machine": machine(), "rows": [_printable(row) for row in rows]}
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 
 
-def _rounded(row: Mapping[str, object]) -> dict[str, object]:
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+def _printable(value: object) -> object:
+    """JSON knows no NaN, and nobody reads more than four digits."""
+    if isinstance(value, Mapping):
+        return {key: _printable(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

@@ -30,7 +30,7 @@ POINT = np.dtype(
     ]
 )
 # Small enough for the columns of a block to stay in the second-level cache while they are interleaved.
-BLOCK_POINTS = 16_384
+BLOCK_POINTS = 8192
 FLOAT32, UINT32 = 7, 6
 FIELDS = (
     ("x", 0, FLOAT32),
@@ -64,13 +64,14 @@ def make_cloud(
     """
     count = len(points)
     columns = _columns(points, rgb, sigma, label)
-    cloud = _empty_message(header, count, is_dense=_all_finite(points))
+    cloud = _empty_message(header, count, is_dense=True)
     scratch = np.zeros(min(count, BLOCK_POINTS), POINT)
     for start in range(0, count, BLOCK_POINTS):
         block = slice(start, min(start + BLOCK_POINTS, count))
         filled = scratch[: block.stop - block.start]
         _interleave(filled, *(column[block] for column in columns))
         append_bytes(cloud.data, filled)
+        cloud.is_dense = cloud.is_dense and _all_finite(points[block])
     return cloud
 
 
