@@ -27,8 +27,8 @@ from fourd_ros.errors import FourdError
 from fourd_ros.nodes.transport import use_large_messages
 from fourd_ros.nodes.worker import Worker
 
-MIN_EXECUTOR_THREADS = 4
-"""One callback of an action may run, one may cancel it, and the rest of the node must still be served."""
+MIN_EXECUTOR_THREADS = 8
+"""Callbacks of actions wait in threads; the rest of the node must still be served."""
 
 WARNING_PERIOD = 5.0
 """The same kind of problem is logged this often [s]; its counter counts every time."""
