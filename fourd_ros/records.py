@@ -108,8 +108,9 @@ class RobotTrajectory:
         _check_shape("positions", self.positions, (len(self.times), len(self.joint_names)), InvalidTrajectory)
         if len(set(self.joint_names)) != len(self.joint_names):
             raise InvalidJoints(f"duplicate joint names in {list(self.joint_names)}")
-        if not np.isfinite(self.positions).all():
-            bad = [n for n, ok in zip(self.joint_names, np.isfinite(self.positions).all(0), strict=True) if not ok]
+        finite: Mask = np.isfinite(self.positions)
+        if not finite.all():
+            bad = [name for name, column in zip(self.joint_names, finite.T, strict=True) if not column.all()]
             raise InvalidJoints(f"positions of {bad} are not finite")
         if not np.isfinite(self.times).all() or self.times[0] < 0 or (np.diff(self.times) <= 0).any():
             raise InvalidTrajectory("times must be finite, not negative and strictly increasing")

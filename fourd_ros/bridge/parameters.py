@@ -2,9 +2,8 @@
 
 import dataclasses
 import math
-import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -158,7 +157,7 @@ def _specifications(cls: type[Any]) -> dict[str, _Specification]:
 def _specification(field: "dataclasses.Field[Any]", hint: Any) -> _Specification:
     is_tuple = typing.get_origin(hint) is tuple
     element = typing.get_args(hint)[0] if is_tuple else hint
-    if element not in (bool, int, float, str) or isinstance(hint, types.UnionType):
+    if element not in (bool, int, float, str):
         raise TypeError(f"parameter '{field.name}' is declared as {hint}; ROS knows bool, int, float, str and tuples")
     return _Specification(
         name=field.name,
@@ -265,11 +264,7 @@ def _follow_changes(
 
 
 def _values(instance: Any) -> dict[str, Any]:
-    return dict(_fields(instance))
-
-
-def _fields(instance: Any) -> Iterator[tuple[str, Any]]:
-    return ((field.name, getattr(instance, field.name)) for field in dataclasses.fields(instance))
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
 
 
 def _shown(value: Any) -> str:
