@@ -86,7 +86,12 @@ def test_columns_of_different_lengths_are_refused():
 def foreign_cloud(order="<", padding=0, **changes):
     """2 x 2 points of a lidar: doubles, an intensity, gaps and padded rows."""
     record = np.dtype(
-        {"names": list("xyzi"), "formats": [f"{order}f8"] * 3 + [f"{order}u2"], "offsets": [8, 16, 24, 0], "itemsize": 32}
+        {
+            "names": list("xyzi"),
+            "formats": [f"{order}f8"] * 3 + [f"{order}u2"],
+            "offsets": [8, 16, 24, 0],
+            "itemsize": 32,
+        }
     )
     rows = np.zeros((2, 2 * record.itemsize + padding), np.uint8)
     points = np.ndarray((2, 2), record, buffer=rows, strides=(rows.shape[1], record.itemsize))

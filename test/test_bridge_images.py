@@ -73,9 +73,7 @@ def test_messages_of_rosbags_are_read_alike():
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_millimetres_become_metres_and_zero_unknown(order):
     depth = np.array([[0, 1500], [65535, 1]], f"{order}u2")
-    message = Image(
-        height=2, width=2, encoding="16UC1", step=4, is_bigendian=int(order == ">"), data=depth.tobytes()
-    )
+    message = Image(height=2, width=2, encoding="16UC1", step=4, is_bigendian=int(order == ">"), data=depth.tobytes())
     np.testing.assert_allclose(depth_to_metres(message), [[np.nan, 1.5], [65.535, 0.001]], rtol=1e-6)
 
 
