@@ -1,0 +1,1 @@
+"""A tabletop with a Franka Panda in MuJoCo: scenes, tasks, policies and recordings with known truth."""
