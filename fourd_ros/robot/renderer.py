@@ -1,7 +1,6 @@
 """The robot as a camera would see it, from kinematics alone: ray casting on the CPU."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
@@ -23,25 +22,23 @@ Floats = NDArray[np.float32]
 PIXELS_AT_ONCE = 1 << 20
 """Frames are traced together up to this many pixels, which bounds the memory for rays."""
 
-MISSED = 1e30
-"""Embree's distance of a ray that hits nothing is greater."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Hits:
-    """What rays met.
+class _Frames:
+    """What was met so far in every pixel of some frames; `face`, `u` and `v` mean nothing where `depth` is infinite.
 
     Args:
-        depth: shape [N], greater than `MISSED` where nothing was met.
-        face: index of the face, shape [N]; empty when only the depth was asked for, as are `u` and `v`.
-        u: weight of the face's second corner, shape [N].
-        v: weight of the third corner, shape [N].
+        camera: of the frames.
+        count: how many they are.
     """
 
-    depth: Floats
-    face: NDArray[np.int32]
-    u: Floats
-    v: Floats
+    def __init__(self, camera: PinholeCamera, count: int) -> None:
+        self.rays = camera.rays()
+        pixels = camera.height * camera.width
+        self.numbers = np.arange(pixels).reshape(camera.height, camera.width)
+        self.depth = np.full(count * pixels, np.inf, np.float32)
+        self.face = np.empty(count * pixels, np.int32)
+        self.u = np.empty(count * pixels, np.float32)
+        self.v = np.empty(count * pixels, np.float32)
 
 
 class _TracedLink:
@@ -58,64 +55,38 @@ class _TracedLink:
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(surface.corners))
 
-    def trace(self, rays: Floats, places: Rectangles, T_link_camera: FloatArray, *, colour: bool) -> _Hits:
-        """Cast the rays of one rectangle a frame, frame after frame, row after row.
+    def trace(self, frames: _Frames, places: Rectangles, T_link_camera: FloatArray, *, colour: bool) -> None:
+        """Cast the rays of one rectangle a frame, and keep what lies before everything met so far.
 
         Args:
-            rays: camera-frame directions with z = 1, shape [H, W, 3].
+            frames: taken on from there.
             places: the rectangles, shape [T, 4].
             T_link_camera: camera poses in the link frame, shape [T, 4, 4].
-            colour: whether faces are wanted.
+            colour: keep the faces too, not only the depth.
         """
-        counts = _areas(places)
+        counts = (places[:, 1] - places[:, 0]) * (places[:, 3] - places[:, 2])
+        ends = np.cumsum(counts)
+        if ends[-1] == 0:
+            return
         origins = np.repeat(T_link_camera[:, :3, 3].astype(np.float32), counts, axis=0)
-        directions = np.empty_like(origins)
+        directions, pixels = np.empty_like(origins), np.empty(len(origins), np.intp)
         rotations = np.swapaxes(T_link_camera[:, :3, :3], 1, 2).astype(np.float32)
-        for (top, bottom, left, right), rotation, part in zip(places.tolist(), rotations, _parts(counts), strict=True):
-            if top < bottom:
-                np.matmul(rays[top:bottom, left:right].reshape(-1, 3), rotation, out=directions[part])
-        if not colour:
-            none = np.empty(0, np.float32)
-            depth = self._scene.run(origins, directions, query="DISTANCE")
-            return _Hits(depth=depth, face=np.empty(0, np.int32), u=none, v=none)
-        hits = self._scene.run(origins, directions, output=True)
-        return _Hits(depth=hits["tfar"], face=hits["primID"] + self._first_face, u=hits["u"], v=hits["v"])
-
-
-class _Nearest:
-    """The nearest of everything met so far, a pixel each.
-
-    Args:
-        size: frames, rows, columns.
-    """
-
-    def __init__(self, size: tuple[int, ...]) -> None:
-        self.depth = np.full(size, np.inf, np.float32)
-        self._ray = np.empty(size, np.int32)
-        self._hits: list[_Hits] = []
-        self._rays = 0
-
-    def merge(self, hits: _Hits, places: Rectangles) -> None:
-        """Keep what is nearer than before among the rays of one rectangle a frame, shape [T, 4]."""
-        numbers = np.arange(self._rays, self._rays + len(hits.depth), dtype=np.int32)
-        for frame, ((top, bottom, left, right), part) in enumerate(
-            zip(places.tolist(), _parts(_areas(places)), strict=True)
-        ):
-            if top < bottom:
-                window = (frame, slice(top, bottom), slice(left, right))
-                before, ray = self.depth[window], self._ray[window]
-                depth = hits.depth[part].reshape(before.shape)
-                nearer = depth < before
-                np.copyto(before, depth, where=nearer)
-                np.copyto(ray, numbers[part].reshape(before.shape), where=nearer)
-        self._hits.append(hits)
-        self._rays += len(hits.depth)
-
-    def faces(self, pixels: NDArray[np.int64]) -> tuple[NDArray[np.int32], Floats, Floats]:
-        """Face, u and v at the flat indices `pixels`, where something was met, shape [N] each."""
-        ray = self._ray.reshape(-1)[pixels]
-        face, u, v = (np.concatenate([getattr(hits, name) for hits in self._hits])[ray] for name in ("face", "u", "v"))
-        return face, u, v
+        for frame in np.flatnonzero(counts).tolist():
+            top, bottom, left, right = places[frame].tolist()
+            part = slice(ends[frame] - counts[frame], ends[frame])
+            np.matmul(frames.rays[top:bottom, left:right].reshape(-1, 3), rotations[frame], out=directions[part])
+            numbers = frames.numbers[top:bottom, left:right]
+            np.add(numbers, frame * frames.numbers.size, out=pixels[part].reshape(numbers.shape))
+        limits = frames.depth[pixels]
+        if colour:
+            met = self._scene.run(origins, directions, limits, output=True)
+            nearer = np.flatnonzero(met["primID"] >= 0)
+            pixels = pixels[nearer]
+            frames.depth[pixels] = met["tfar"][nearer]
+            frames.face[pixels] = met["primID"][nearer] + self._first_face
+            frames.u[pixels], frames.v[pixels] = met["u"][nearer], met["v"][nearer]
+        else:
+            frames.depth[pixels] = self._scene.run(origins, directions, limits, query="DISTANCE")
 
 
 class RobotRenderer:
@@ -162,7 +133,7 @@ class RobotRenderer:
         size = (len(T_root_camera), camera.height, camera.width)
         rendering = RobotRendering(
             rgb=np.zeros((*size, 3), np.uint8),
-            points=np.empty((*size, 3), np.float32),
+            points=np.full((*size, 3), np.nan, np.float32),
             mask=np.empty(size, bool),
         )
         at_once = max(1, PIXELS_AT_ONCE // (camera.height * camera.width))
@@ -192,33 +163,27 @@ class RobotRenderer:
         T_root_camera: FloatArray,
         colour: bool,
     ) -> None:
-        rays = camera.rays()
         T_link_camera = invert(poses) @ T_root_camera
-        nearest = _Nearest(rendering.mask[frames].shape)
-        for link, places, T in zip(self._links, self._rectangles(T_link_camera, camera), T_link_camera, strict=True):
-            nearest.merge(link.trace(rays, places, T, colour=colour), places)
-        mask = np.less(nearest.depth, MISSED, out=rendering.mask[frames])
-        pixels = np.flatnonzero(mask)
-        if colour and len(pixels):
+        places = self._rectangles(T_link_camera, camera)
+        met = _Frames(camera, len(T_root_camera))
+        for index in self._near_to_far(T_link_camera):
+            self._links[index].trace(met, places[index], T_link_camera[index], colour=colour)
+        seen = np.flatnonzero(np.less(met.depth, np.inf, out=rendering.mask[frames].reshape(-1)))
+        frame, pixel = np.divmod(seen, camera.height * camera.width)
+        rendering.points[frames].reshape(-1, 3)[seen] = met.rays.reshape(-1, 3)[pixel] * met.depth[seen, None]
+        if colour and len(seen):
             brightness = self._shading.brightness(T_link_camera)
-            frame_of_pixel = pixels // (camera.height * camera.width)
-            shades = self._shading.colours(brightness, frame_of_pixel, *nearest.faces(pixels))
-            rendering.rgb[frames].reshape(-1, 3)[pixels] = shades
-        nearest.depth[~mask] = np.nan
-        np.multiply(rays, nearest.depth[..., None], out=rendering.points[frames])
+            shades = self._shading.colours(brightness, frame, met.face[seen], met.u[seen], met.v[seen])
+            rendering.rgb[frames].reshape(-1, 3)[seen] = shades
+
+    def _near_to_far(self, T_link_camera: FloatArray) -> list[int]:
+        """Indices of the links by their distance to the camera, since what lies before shortens the rays behind."""
+        centres = np.array([link.corners.mean(axis=0) for link in self._links]).reshape(-1, 1, 3)
+        distance = np.linalg.norm(T_link_camera[..., :3, 3] - centres, axis=-1).mean(axis=1)
+        return [int(index) for index in np.argsort(distance)]
 
     def _rectangles(self, T_link_camera: FloatArray, camera: PinholeCamera) -> Rectangles:
         """Where each link can appear, shape [L, T, 4]."""
         T = invert(T_link_camera)
         corners = np.array([link.corners for link in self._links]).reshape(-1, 1, 8, 3)
         return rectangles(corners @ np.swapaxes(T[..., :3, :3], -1, -2) + T[..., None, :3, 3], camera)
-
-
-def _areas(places: Rectangles) -> NDArray[np.int64]:
-    return (places[..., 1] - places[..., 0]) * (places[..., 3] - places[..., 2])
-
-
-def _parts(counts: NDArray[np.int64]) -> list[slice]:
-    """Where each of several runs of `counts` elements lies, one after the other."""
-    ends = np.cumsum(counts).tolist()
-    return [slice(end - count, end) for end, count in zip(ends, counts.tolist(), strict=True)]

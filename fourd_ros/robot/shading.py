@@ -15,7 +15,7 @@ KEY_LIGHT = 0.35
 HEADLIGHT_DIRECTION = (0.0, 0.0, -1.0)
 KEY_LIGHT_DIRECTION = (-0.4, -0.8, -0.45)  # from above the camera's left shoulder
 
-NORMAL_DIGITS = 3
+NORMAL_DIGITS = 2
 """Corners whose normals agree to so many digits are lit once."""
 
 
