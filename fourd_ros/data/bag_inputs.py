@@ -136,9 +136,9 @@ def _missing(cameras: list[CameraTopics], inputs: Mapping[str, str]) -> Iterable
             yield f"the calibration of camera '{camera.name}': {camera.name}/camera_info"
         if not camera.depth:
             yield f"the depth of camera '{camera.name}': {camera.name}/depth"
-    for name, topic in inputs.items():
-        if not topic:
-            yield f"{name}"
+    yield from (name for name in ("joint_states", "robot_description") if not inputs[name])
+    if not inputs["tf"] and not inputs["tf_static"]:
+        yield "transforms: tf or tf_static"
 
 
 def _unused_images(topics: Mapping[str, Topic], used: set[str]) -> dict[str, str]:

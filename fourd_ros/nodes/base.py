@@ -86,7 +86,7 @@ class FourdNode(LifecycleNode):
         self.autostart_result: TransitionCallbackReturn | None = None
         super().__init__(name, **options)
         self.parameters: Any = declare(self, self.Parameters, on_change=self._take_parameters)
-        self._watch()
+        self._watch_itself()
         if self.parameters.autostart:
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady_clock())
 
@@ -245,7 +245,7 @@ class FourdNode(LifecycleNode):
         self._alive.close()
         super().destroy_node()
 
-    def _watch(self) -> None:
+    def _watch_itself(self) -> None:
         settings = self.parameters
         diagnostics = DiagnosticsPublisher(
             self,
