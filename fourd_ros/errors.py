@@ -127,6 +127,12 @@ class InvalidEpisode(InvalidInput):
     kind = "invalid_episode"
 
 
+class UnknownTask(InvalidInput):
+    """No simulated task or policy of that name, or a scene that lacks what the task needs."""
+
+    kind = "unknown_task"
+
+
 class NoObservation(FourdError):
     """The question cannot be asked yet: images, joints or transforms are missing."""
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +46,27 @@ def _wait_for(condition: Callable[[], Any], what: str = "", timeout: float = TIM
     return value
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_for() -> Callable[..., Any]:
     """``wait_for(condition, what="", timeout=30)``: the first true value of `condition`."""
     return _wait_for
 
 
-@pytest.fixture
-def rclpy_context() -> Iterator[Any]:
-    """The default rclpy context, fresh for this test."""
+@contextmanager
+def ros_context() -> Iterator[Any]:
+    """The default rclpy context, without signal handlers."""
     import rclpy
 
-    with rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO) as started:
-        yield started.context if started is not None else rclpy.get_default_context()
+    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    try:
+        yield rclpy.get_default_context()
+    finally:
+        rclpy.try_shutdown()
 
 
-@pytest.fixture
-def spin(rclpy_context: Any) -> Iterator[Callable[..., Any]]:
-    """``spin(*nodes)``: serve nodes from a background executor; they are destroyed after the test."""
+@contextmanager
+def spinning() -> Iterator[Callable[..., Any]]:
+    """Yields ``spin(*nodes)``, which serves nodes from a background executor; they are destroyed at the end."""
     from fourd_ros.nodes.base import make_executor
 
     running: list[tuple[Any, threading.Thread, tuple[Any, ...]]] = []
@@ -77,11 +81,25 @@ def spin(rclpy_context: Any) -> Iterator[Callable[..., Any]]:
         return nodes[0] if len(nodes) == 1 else nodes
 
     yield start
-    for executor, thread, nodes in running:
+    for executor, thread, nodes in reversed(running):
         executor.shutdown(timeout_sec=5.0)
         thread.join(timeout=5.0)
         for node in nodes:
             node.destroy_node()
+
+
+@pytest.fixture
+def rclpy_context() -> Iterator[Any]:
+    """A context that is fresh for this test."""
+    with ros_context() as context:
+        yield context
+
+
+@pytest.fixture
+def spin(rclpy_context: Any) -> Iterator[Callable[..., Any]]:
+    """``spin(*nodes)``: see `spinning`."""
+    with spinning() as start:
+        yield start
 
 
 @pytest.fixture
@@ -151,18 +169,19 @@ def other_process(tmp_path: Path) -> Iterator[Callable[..., OtherProcess]]:
         print(f"--- {other.log.name} (exit status {other.process.returncode})\n{other.output()}")
 
 
-@pytest.fixture
-def run_node(other_process: Any) -> Callable[..., OtherProcess]:
-    """``run_node("package.module:NodeClass", **parameters)``: the node in a process of its own, through its ``run``."""
-
-    def start(target: str, *ros_arguments: str, **parameters: Any) -> OtherProcess:
-        module, name = target.split(":")
-        code = f"import sys; from {module} import {name}; from fourd_ros.nodes.base import run; sys.exit(run({name}))"
-        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_ros_literal(value)}")]
-        return other_process("-c", code, "--ros-args", *words, *ros_arguments)
-
-    return start
+def node_command(target: str, *ros_arguments: str, **parameters: Any) -> list[str]:
+    """Command line of a node class (``package.module:NodeClass``) through the ``run`` that every executable uses."""
+    module, name = target.split(":")
+    code = f"import sys; from {module} import {name}; from fourd_ros.nodes.base import run; sys.exit(run({name}))"
+    words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_ros_literal(value)}")]
+    return [sys.executable, "-c", code, "--ros-args", *words, *ros_arguments]
 
 
 def _ros_literal(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.fixture
+def run_node(other_process: Any) -> Callable[..., OtherProcess]:
+    """``run_node("package.module:NodeClass", **parameters)``: the node in a process of its own."""
+    return lambda target, *arguments, **parameters: other_process(*node_command(target, *arguments, **parameters)[1:])

@@ -15,7 +15,7 @@ from fourd_ros.bridge.joints import make_joint_state
 from fourd_ros.bridge.tf import make_transform
 from fourd_ros.bridge.times import make_header
 from fourd_ros.geometry.transforms import invert
-from fourd_ros.robot.panda import PANDA_URDF
+from fourd_ros.robot.panda import panda_description
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -40,7 +40,7 @@ class RigPublisher:
         self.joints = node.create_publisher(JointState, "joint_states", 50)
         self.transforms = node.create_publisher(TFMessage, "/tf", 100)
         self.description = node.create_publisher(String, "robot_description", LATCHED)
-        self.description.publish(String(data=PANDA_URDF.read_text()))
+        self.description.publish(String(data=panda_description().text))
 
     def messages(self, stamp_ns: int) -> dict[str, Any]:
         """Everything of one instant by topic."""

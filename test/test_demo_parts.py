@@ -1,47 +1,18 @@
-"""The parts of the demo that need no ROS: commands in time, reaching, candidates, stages."""
+"""The parts of the demo that need no ROS: reaching, candidates, stages."""
 
 import numpy as np
 import pytest
 from rig import BOX_MAX, BOX_MIN, Rig
 
 from fourd_ros.demo.candidates import MISS_BY, find_target, plan
-from fourd_ros.demo.commands import CommandTimeline
 from fourd_ros.demo.reach import POINTING_DOWN, ToolPose, follow, tool_pose
 from fourd_ros.demo.stages import Stages
-from fourd_ros.errors import InvalidTrajectory, NoObservation
-from fourd_ros.records import RobotTrajectory
-
-SECOND = 1_000_000_000
+from fourd_ros.errors import NoObservation
 
 
 @pytest.fixture(scope="module")
 def rig() -> Rig:
     return Rig(size=96)
-
-
-def motion(names: tuple[str, ...], *points: tuple[float, ...]) -> RobotTrajectory:
-    return RobotTrajectory(
-        joint_names=names, times=np.arange(len(points), dtype=float), positions=np.array(points, dtype=float)
-    )
-
-
-def test_a_newer_command_takes_over_only_its_own_joints() -> None:
-    timeline = CommandTimeline(
-        [(1 * SECOND, motion(("arm", "hand"), (0, 0), (1, 1), (2, 2))), (2 * SECOND, motion(("arm",), (9,), (9,)))]
-    )
-    assert timeline.at(1 * SECOND - 1) == {}
-    assert timeline.at(1 * SECOND + SECOND // 2) == {"arm": 0.5, "hand": 0.5}
-    assert timeline.at(2 * SECOND + SECOND // 2) == {"arm": 9.0, "hand": 1.5}
-    assert timeline.at(60 * SECOND) == {"arm": 9.0, "hand": 2.0}
-
-
-def test_commands_ahead_are_read_as_one_motion() -> None:
-    timeline = CommandTimeline([(SECOND, motion(("arm",), (0,), (1,)))])
-    ahead = timeline.over(SECOND, horizon=2.0)
-    assert ahead.joint_names == ("arm",)
-    np.testing.assert_allclose(ahead.at(np.array([0.0, 0.5, 1.0, 2.0]))[:, 0], [0.0, 0.5, 1.0, 1.0])
-    with pytest.raises(InvalidTrajectory, match="nothing was commanded"):
-        timeline.over(0, horizon=2.0)
 
 
 def test_the_tool_passes_through_its_poses_within_the_speed_limits(rig: Rig) -> None:

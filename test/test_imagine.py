@@ -15,7 +15,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fourd_msgs.action import Imagine
 from fourd_msgs.msg import Rollout
 from fourd_msgs.srv import GetRolloutFrames
-from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rig import Rig
 from rig_ros import RigPublisher
@@ -114,6 +113,7 @@ def stage(spin: Any, other_process: Any, wait_for: Any) -> Iterator[Stage]:
     stage = Stage(node, client, publisher, server, start_server, wait_for, listen_to_diagnostics(node))
     stage.observed()
     yield stage
+    print(server.output())
     client.destroy()
 
 

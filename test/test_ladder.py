@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rig import Rig
 from test_store import make_rollout
@@ -47,7 +48,7 @@ def question() -> Question:
     observation = rig.observation(views=("front",))
     names = rig.robot.kinematics.joint_names
     now = rig.robot.kinematics.positions_from(observation.joint_positions)
-    still = RobotTrajectory(joint_names=tuple(names), times=make_rollout().times, positions=[now, now])
+    still = RobotTrajectory(joint_names=tuple(names), times=make_rollout().times, positions=np.stack([now, now]))
     return Question(
         robot=rig.robot,
         observation=observation,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fourd_ros.bridge.clouds import ROBOT_LABEL
-from fourd_ros.bridge.rollouts import FrameContents, read_frame
+from fourd_ros.bridge.rollouts import FrameContents
 from fourd_ros.bridge.times import duration_to_seconds, stamp_to_ns
 from fourd_ros.bridge.trajectories import trajectory_from_message
 from fourd_ros.errors import InvalidInput

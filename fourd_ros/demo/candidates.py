@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from fourd_ros.errors import NoObservation
 from fourd_ros.demo.reach import ToolPose, follow
+from fourd_ros.errors import NoObservation
 from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.records import FloatArray, Observation, Points, RobotTrajectory
 from fourd_ros.robot.model import RobotModel
@@ -144,7 +144,7 @@ def _grasp(target: Target) -> tuple[str, str, Sequence[ToolPose]]:
     description = "The open gripper comes down over the object, closes and lifts; a grasped object would come along."
     above, at = target.centre.copy(), target.centre.copy()
     above[2], at[2] = target.high[2] + HOVER, max(target.low[2] + 0.02, target.high[2] - 0.03)
-    lifted = at + [0.0, 0.0, LIFT]
+    lifted = at + np.array([0.0, 0.0, LIFT])
     return (
         "grasp",
         description,
@@ -161,11 +161,11 @@ def _sweep(target: Target, *, offset: float) -> Sequence[ToolPose]:
     """Beside the object, down, and across, `offset` metres nearer to the robot than the object's middle."""
     towards = -1.0 if target.centre[1] > 0 else 1.0
     half = (target.high[1] - target.low[1]) / 2
-    middle = target.centre - [offset, 0.0, 0.0]
+    middle = target.centre - np.array([offset, 0.0, 0.0])
     middle[2] = max(target.low[2] + 0.03, target.centre[2])
-    before = middle - [0.0, towards * (half + 0.09), 0.0]
-    after = middle + [0.0, towards * PUSH, 0.0]
-    above = before + [0.0, 0.0, HOVER]
+    before = middle - np.array([0.0, towards * (half + 0.09), 0.0])
+    after = middle + np.array([0.0, towards * PUSH, 0.0])
+    above = before + np.array([0.0, 0.0, HOVER])
     return (
         ToolPose(time=1.2, position=above, opening=CLOSED),
         ToolPose(time=1.8, position=before, opening=CLOSED),

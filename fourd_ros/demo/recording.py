@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rclpy.serialization import deserialize_message
 
 from fourd_ros.bridge.tf import TransformBuffer, make_transform_buffer
 from fourd_ros.data.bag_inputs import WorldModelInputs, find_inputs
 from fourd_ros.data.bags import BagReader
-from fourd_ros.demo.commands import CommandTimeline
 from fourd_ros.errors import InvalidBag, NoObservation, TransformUnavailable
+from fourd_ros.nodes.bag_commands import read_commanded, read_measured
+from fourd_ros.nodes.message_class import message_class
 from fourd_ros.nodes.observer import Observer, ObserverLimits
 from fourd_ros.records import Observation
 from fourd_ros.robot.description import RobotDescription
@@ -37,6 +39,7 @@ class Recording:
         robot: the recorded robot.
         observations: by stamp [ns], in order of time.
         commands: what the robot was told.
+        start_ns: first instant [ns].
 
     Args:
         path: the bag.
@@ -52,14 +55,12 @@ class Recording:
             self.robot = RobotModel(
                 RobotDescription.from_urdf(reader.first(self.inputs.robot_description).message.data)
             )
-            self.start_ns = reader.start_ns
-            self.commands = CommandTimeline.of(
-                (message.stamp_ns, message.message) for message in reader.messages([self.inputs.command])
-            )
+            self.commands = read_commanded(reader, self.inputs, read_measured(reader, self.inputs))
             self.observations = _observe(reader, self.inputs, self.robot)
         if not self.observations:
             raise InvalidBag(f"'{path}' has no instant with images of all cameras, joints and transforms")
         self._stamps = list(self.observations)
+        self.start_ns = self._stamps[0]
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -70,6 +71,11 @@ class Recording:
     def period(self) -> float:
         """Typical time between observations [s]."""
         return float(np.median(np.diff(self._stamps))) * 1e-9 if len(self._stamps) > 1 else 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first to the last observation."""
+        return (self._stamps[-1] - self.start_ns) * 1e-9
 
     def at(self, stamp_ns: int) -> Observation:
         """The observation nearest to a stamp.
@@ -102,13 +108,13 @@ class Recording:
         if gripper is None:
             return False
         measured = self.at(stamp_ns).joint_positions
-        commanded = self.commands.at(stamp_ns)
+        commanded = self.commands.positions(stamp_ns)
         gaps = [measured[name] - commanded[name] for name in gripper.joints if name in commanded]
         return bool(gaps) and min(gaps) > GRIP
 
 
 def _check(inputs: WorldModelInputs, path: Path) -> None:
-    missing = list(inputs.missing)
+    missing = [what for what in inputs.missing if what != "tf_static" or not inputs.tf]
     if not inputs.command:
         missing.append("commanded trajectories: arm_controller/joint_trajectory")
     if missing:
@@ -127,8 +133,8 @@ def _observe(reader: BagReader, inputs: WorldModelInputs, robot: RobotModel) -> 
     found: dict[int, Observation] = {}
     waiting: deque[int] = deque()
     newest = 0
-    for message in reader.messages(list(takers)):
-        takers[message.topic](message.message)
+    for message in reader.raw(list(takers)):
+        takers[message.topic](deserialize_message(message.data, message_class(message.typename)))
         for stamp in observer.stamps():
             if stamp > newest:
                 waiting.append(stamp)
@@ -160,6 +166,7 @@ def _takers(inputs: WorldModelInputs, observer: Observer, transforms: TransformB
         inputs.tf: partial(take_transforms, static=False),
         inputs.tf_static: partial(take_transforms, static=True),
     }
+    takers.pop("", None)
     for camera in inputs.cameras:
         takers[camera.camera_info] = partial(observer.add_info, camera.name)
         takers[camera.image] = partial(observer.add_image, camera.name, "image")

@@ -94,7 +94,7 @@ def make_candidate(robot: RobotModel, motion: Motion, rollout: Rollout, frames: 
         times=rollout.times,
         clouds=clouds,
         link_poses=placed,
-        path=apply(rollout.T_world_robot, motion.path),
+        path=apply(rollout.T_world_robot, motion.path).astype(np.float64),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fourd_ros.bridge.cameras import camera_from_info
-from fourd_ros.bridge.images import depth_to_metres, image_to_array, image_to_rgb
+from fourd_ros.bridge.images import check_image, depth_to_metres, image_to_rgb
 from fourd_ros.bridge.joints import joint_positions
 from fourd_ros.bridge.sync import ApproximateSynchronizer
 from fourd_ros.bridge.tf import TransformBuffer
@@ -108,7 +108,7 @@ class Observer:
             ImageTooLarge: more pixels than allowed.
             MissingCamera: its ``camera_info`` has never arrived.
         """
-        image_to_array(msg, max_pixels=self.limits.max_pixels)
+        check_image(msg, max_pixels=self.limits.max_pixels)
         with self._lock:
             known = camera in self._infos
         self._synchronizer.add(f"{camera}/{kind}", stamp_to_ns(msg.header.stamp), msg)

@@ -161,7 +161,7 @@ class SimulationNode(FourdNode):
         return speed if math.isnan(self._speed) else self._speed + 0.02 * (speed - self._speed)
 
     def _reset(self, spec: SceneSpec) -> None:
-        self._simulator.reset(spec)
+        self._simulator.reset(None if spec == self._simulator.spec else spec)
         self._motion.reset(self._simulator.commanded_positions())
         self._topics.publish_still(self._simulator, self._now_ns)
 

@@ -1,5 +1,6 @@
 """The world model node: watches cameras, joints and TF, and answers what-if questions."""
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -192,17 +193,17 @@ class WorldModelNode(FourdNode):
         group = ReentrantCallbackGroup()
         kinds = ("image", "depth") if settings.use_depth else ("image",)
         for camera in settings.cameras:
-            self._watch(watch, CameraInfo, f"{camera}/camera_info", partial(self._observer.add_info, camera), sensor)
+            self._watch_topic(watch, CameraInfo, f"{camera}/camera_info", partial(self._observer.add_info, camera), sensor)
             for kind in kinds:
                 message, topic = self._image_topic(camera, kind)
-                self._watch(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
-        self._watch(watch, JointState, "joint_states", self._observer.add_joints, sensor_qos(depth=10))
+                self._watch_topic(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
+        self._watch_topic(watch, JointState, "joint_states", self._observer.add_joints, sensor_qos(depth=10))
         if not settings.robot_description_file:
-            self._watch(watch, String, "robot_description", self._take_description, LATCHED)
+            self._watch_topic(watch, String, "robot_description", self._take_description, LATCHED)
         ask = self.worker("trajectory").latest(self._ask)
         self.subscribe(JointTrajectory, "trajectory", ask, RESULT, group=group)
 
-    def _watch(self, watch: InputWatch, message: Any, topic: str, take: Any, qos: Any) -> None:
+    def _watch_topic(self, watch: InputWatch, message: Any, topic: str, take: Any, qos: Any) -> None:
         """Subscribe, and complain when nothing comes."""
         subscription = self.subscribe(message, topic, watch.heard(topic, take), qos, group=ReentrantCallbackGroup())
         watch.add(topic, message, subscription)
@@ -263,3 +264,7 @@ class WorldModelNode(FourdNode):
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``ros2 run fourd_ros world_model``."""
     return run(WorldModelNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -99,15 +99,15 @@ class FixtureSpec:
             return (-0.055, 0.0, 0.0)
         return (-self.size[0] + 0.03, 0.0, 0.045)
 
-    def moving_T(self, opening: float) -> FloatArray:
+    def moving_pose(self, opening: float) -> FloatArray:
         """``T_world_part`` [4, 4] of the moving part when the joint stands at `opening`."""
         x, y, z = self.joint_origin
         if self.kind == "drawer":
-            return self.T_world @ from_rpy((x - opening, y, z), (0.0, 0.0, 0.0))
-        return self.T_world @ from_rpy((x, y, z), (0.0, opening, 0.0))
+            return self.pose @ from_rpy((x - opening, y, z), (0.0, 0.0, 0.0))
+        return self.pose @ from_rpy((x, y, z), (0.0, opening, 0.0))
 
     @property
-    def T_world(self) -> FloatArray:
+    def pose(self) -> FloatArray:
         """``T_world_body`` [4, 4]."""
         return from_rpy(self.position, (0.0, 0.0, self.yaw))
 

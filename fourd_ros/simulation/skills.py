@@ -75,7 +75,7 @@ def _reach(task: Reach, scene: SceneSpec, execution: Execution) -> list[Waypoint
     taken = find_object(scene, execution.target or task.target)
     shift = np.array(taken.position) - find_object(scene, task.target).position
     short = _SHORT_OF_REACH * (1.0 - execution.fraction)
-    goal = np.array(task.goal) + (shift[0] + execution.aim[0], shift[1] + execution.aim[1], short)
+    goal = np.array(task.goal) + np.array([shift[0] + execution.aim[0], shift[1] + execution.aim[1], short])
     return [Waypoint(position=goal, yaw=0.0, pause=0.4)]
 
 
@@ -137,19 +137,19 @@ def _pick_place(
 def _open(fixture: FixtureSpec, execution: Execution) -> list[Waypoint]:
     turn, aim = fixture.yaw, np.array([*execution.aim, 0.0])
     goal = 0.88 * fixture.travel * execution.fraction
-    path = [apply(fixture.moving_T(step), np.array(fixture.grip_point)) + aim for step in _steps(0.0, goal, fixture)]
+    path = [apply(fixture.moving_pose(step), np.array(fixture.grip_point)) + aim for step in _steps(0.0, goal, fixture)]
     grasp = path[0]
     shut = {"yaw": turn, "finger": FINGER_CLOSED}
     way_in = Waypoint(position=grasp, yaw=turn, finger=FINGER_CLOSED, speed=PRECISE, pause=CLOSE_PAUSE)
     pull = [Waypoint(position=point, speed=PRECISE, **shut) for point in path[1:]]
     last = Waypoint(position=path[-1], yaw=turn, finger=FINGER_OPEN, pause=RELEASE_PAUSE)
-    away = path[-1] + (0.0, 0.0, 0.12)
+    lift = np.array([0.0, 0.0, 0.12])
     return [
-        Waypoint(position=grasp + (0.0, 0.0, 0.12), yaw=turn),
+        Waypoint(position=grasp + lift, yaw=turn),
         way_in,
         *pull,
         last,
-        Waypoint(position=away, yaw=turn),
+        Waypoint(position=path[-1] + lift, yaw=turn),
     ]
 
 
@@ -157,11 +157,11 @@ def _close(fixture: FixtureSpec, execution: Execution) -> list[Waypoint]:
     aim = np.array([*execution.aim, 0.0])
     goal = fixture.opening * (1.0 - execution.fraction)
     contact = _push_point(fixture)
-    path = [apply(fixture.moving_T(step), contact) + aim for step in _steps(fixture.opening, goal, fixture)]
+    path = [apply(fixture.moving_pose(step), contact) + aim for step in _steps(fixture.opening, goal, fixture)]
     shut = {"yaw": fixture.yaw, "finger": FINGER_CLOSED}
-    away = path[0] + fixture.T_world[:3, :3] @ _clear_of(fixture)
+    away = path[0] + fixture.pose[:3, :3] @ _clear_of(fixture)
     over = np.array([*away[:2], max(away[2] + 0.06, SAFE_HEIGHT)])
-    back = path[-1] + fixture.T_world[:3, :3] @ np.array([-0.06, 0.0, 0.02])
+    back = path[-1] + fixture.pose[:3, :3] @ np.array([-0.06, 0.0, 0.02])
     return [
         Waypoint(position=over, pause=0.4, **shut),
         Waypoint(position=away, **shut),

@@ -1,7 +1,6 @@
 """Which observed points are an object held by the gripper."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -28,20 +27,7 @@ SUPPORT_THICKNESS = 0.008
 """Points this near to the dominant plane are the support, not the object [m]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grasp:
-    """A held object.
-
-    Args:
-        carrier: the robot link it moves with.
-        member: which of the observed points these are, shape [number of points searched].
-    """
-
-    carrier: str
-    member: Mask
-
-
-def find_grasp(robot: RobotModel, joint_positions: Mapping[str, float], points: Points) -> Grasp | None:
+def find_held_points(robot: RobotModel, joint_positions: Mapping[str, float], points: Points) -> Mask:
     """Find the object between partly closed fingers, grown over touching points but not over its support.
 
     Args:
@@ -50,19 +36,18 @@ def find_grasp(robot: RobotModel, joint_positions: Mapping[str, float], points: 
         points: observed points that are not the robot's, in its root frame [m], shape [N, 3].
 
     Returns:
-        The held object, or None when there is no gripper, it is wide open, or nothing is between the fingers.
+        True for the points of the held object, shape [N]; none when there is no gripper, it is wide open, or
+        nothing is between the fingers.
     """
+    nothing = np.zeros(len(points), bool)
     gripper = robot.gripper
-    if gripper is None or gripper.openness(joint_positions) > OPEN_SHARE:
-        return None
+    if gripper is None or len(points) == 0 or gripper.openness(joint_positions) > OPEN_SHARE:
+        return nothing
     seeds = gripper.between_fingers(joint_positions, points)
     if seeds.sum() < MIN_SEEDS:
-        return None
-    centre = points[seeds].mean(axis=0)
-    near = np.linalg.norm(points - centre, axis=1) < REACH
-    candidates = near & ~_on_dominant_plane(points) | seeds
-    member = _connected(points, candidates, seeds)
-    return Grasp(carrier=gripper.carrier, member=member)
+        return nothing
+    near = np.linalg.norm(points - points[seeds].mean(axis=0), axis=1) < REACH
+    return _connected(points, near & ~_on_dominant_plane(points) | seeds, seeds)
 
 
 def release_step(robot: RobotModel, joint_positions: Mapping[str, float], positions: FloatArray) -> int:
