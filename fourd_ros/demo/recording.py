@@ -13,7 +13,7 @@ from rclpy.serialization import deserialize_message
 from fourd_ros.bridge.tf import TransformBuffer, make_transform_buffer
 from fourd_ros.data.bag_inputs import WorldModelInputs, find_inputs
 from fourd_ros.data.bags import BagReader
-from fourd_ros.errors import InvalidBag, NoObservation, TransformUnavailable
+from fourd_ros.errors import InvalidBag, InvalidTrajectory, NoObservation, TransformUnavailable
 from fourd_ros.nodes.bag_commands import read_commanded, read_measured
 from fourd_ros.nodes.message_class import message_class
 from fourd_ros.nodes.observer import Observer, ObserverLimits
@@ -107,10 +107,16 @@ class Recording:
         gripper = self.robot.gripper
         if gripper is None:
             return False
-        measured = self.at(stamp_ns).joint_positions
-        commanded = self.commands.positions(stamp_ns)
+        measured, commanded = self.at(stamp_ns).joint_positions, self._commanded(stamp_ns)
         gaps = [measured[name] - commanded[name] for name in gripper.joints if name in commanded]
         return bool(gaps) and min(gaps) > GRIP
+
+    def _commanded(self, stamp_ns: int) -> Mapping[str, float]:
+        try:
+            motion = self.commands.after(stamp_ns, SETTLED)
+        except InvalidTrajectory:
+            return {}
+        return dict(zip(motion.joint_names, motion.positions[0].tolist(), strict=True))
 
 
 def _check(inputs: WorldModelInputs, path: Path) -> None:

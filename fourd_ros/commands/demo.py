@@ -1,0 +1,63 @@
+"""``fourd demo``: a bag is replayed, its futures are imagined and judged, and one page shows it."""
+
+import argparse
+import shlex
+import sys
+import webbrowser
+from pathlib import Path
+
+from fourd_ros.demo.story import DemoSettings, tell
+
+EXAMPLES = [
+    "fourd demo",
+    "fourd demo --instants 10 --horizon 1.5 --open",
+    "fourd demo --bag my_bag --out out/my_bag",
+]
+
+DEFAULTS = DemoSettings(bag=Path("demo/bag"), page=Path("out/demo/index.html"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``fourd demo``."""
+    parser.add_argument("--bag", type=Path, default=DEFAULTS.bag, help="bag to replay (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULTS.page.parent, help="folder for index.html (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--instants", type=int, default=DEFAULTS.instants, help="instants to imagine from (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--horizon", type=float, default=DEFAULTS.horizon, help="how far to imagine [s] (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--step", type=float, default=DEFAULTS.step, help="time between imagined frames [s] (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="seed (default: %(default)s)")
+    parser.add_argument(
+        "--open", action=argparse.BooleanOptionalAction, default=False, help="open the page in a browser at the end"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo and print what came out."""
+    settings = DemoSettings(
+        bag=args.bag,
+        page=args.out / "index.html",
+        instants=args.instants,
+        horizon=args.horizon,
+        step=args.step,
+        seed=args.seed,
+        command_line=shlex.join(["fourd", *sys.argv[1:]]),
+    )
+    result = tell(settings, write=lambda line: print(line, flush=True))
+    for table in result.tables:
+        print(f"\n{table}")
+    for title, sentences in (("Found", result.found), ("Missed", result.missed)):
+        print(f"\n{title}:")
+        for sentence in sentences or ("nothing",):
+            print(f"  - {sentence}")
+    address = result.page.resolve().as_uri()
+    print(f"\n{result.seconds:.1f} s in all. Open the page:\n  {address}")
+    if args.open:
+        webbrowser.open(address)
+    return 0

@@ -1,0 +1,94 @@
+"""``fourd demo`` from bag to page, over ROS, in a real browser."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from demo_bag import PERIOD, START_NS, write_swinging_bag
+from rclpy.node import Node
+from test_viewer import open_page
+
+from fourd_ros.cli import main
+from fourd_ros.demo.imagining import imagine_recorded
+from fourd_ros.demo.judging import judge
+from fourd_ros.demo.recording import Recording
+from fourd_ros.errors import InvalidBag
+
+HORIZON, STEP = 0.6, 0.2
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import rclpy
+
+    with rclpy.init(args=[]):
+        return write_swinging_bag(tmp_path_factory.mktemp("demo") / "bag", Node("camera_man"), seconds=2.0)
+
+
+@pytest.fixture(scope="module")
+def recording(bag: Path) -> Recording:
+    return Recording(bag)
+
+
+def test_recording_shows_every_instant(recording: Recording) -> None:
+    assert recording.cameras == ("front", "wrist")
+    assert recording.period == pytest.approx(PERIOD)
+    assert recording.duration == pytest.approx(2.0, abs=PERIOD)
+    seen = recording.at(START_NS + 500_000_000)
+    assert seen.stamp_ns == START_NS + 500_000_000
+    assert seen.joint_positions["panda_joint1"] == pytest.approx(0.6 * np.sin(0.5))
+    assert seen.views["wrist"].mounted_on == "panda_hand"
+    with pytest.raises(InvalidBag, match=r"no images at 9\.000 s"):
+        recording.at(START_NS + 9_000_000_000)
+
+
+def test_instants_leave_room_for_the_horizon(recording: Recording) -> None:
+    stamps = recording.instants(4, horizon=1.0)
+    assert len(stamps) == 4
+    assert stamps[0] == recording.start_ns
+    assert (stamps[-1] - START_NS) * 1e-9 <= 1.0 + 1e-6
+    with pytest.raises(InvalidBag, match=r"needed 5\.0 s"):
+        recording.instants(4, horizon=5.0)
+
+
+def test_an_open_hand_that_obeys_holds_nothing(recording: Recording) -> None:
+    assert not recording.holding(START_NS + 1_000_000_000)
+
+
+def test_answers_over_ros_are_judged_against_the_recording(bag: Path, recording: Recording) -> None:
+    stamps = recording.instants(2, horizon=HORIZON)
+    answers = imagine_recorded(bag, recording, stamps, horizon=HORIZON, step=STEP, seed=0, progress=lambda count: None)
+    assert [answer.rollout.stamp_ns for answer in answers] == list(stamps)
+    for answer in answers:
+        for judged in judge(recording, answer.rollout):
+            metrics = judged.score.metrics
+            assert metrics["robot_iou"].prediction.min() > 0.97, judged.view
+            assert metrics["depth_robot"].prediction.max() < 0.002, judged.view
+            if judged.view == "front":
+                assert metrics["depth_static"].prediction.max() < 0.001
+                assert metrics["robot_iou"].first_frame.max() < metrics["robot_iou"].prediction.min()
+
+
+def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["demo", "--bag", str(bag), "--out", str(tmp_path), "--instants", "2", "--horizon", str(HORIZON)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert [line[:5] for line in printed.splitlines() if line.startswith("[")] == [f"[{i}/5]" for i in range(1, 6)]
+    assert re.search(r"robot silhouette IoU +front", printed)
+    assert "Found:" in printed
+    assert "Missed:" in printed
+    page = tmp_path / "index.html"
+    assert page.as_uri() in printed
+    hit = open_page(page, "candidate=hit&t=10&play=0", tmp_path / "profile")
+    grasp = open_page(page, "candidate=grasp&t=10&view=wrist&play=0", tmp_path / "profile")
+    for shown in (hit, grasp):
+        assert (shown["ready"], shown["errors"]) == ("1", "0")
+        assert int(shown["drawn"]) > 5000
+    assert hit["description"] != grasp["description"]
+
+
+def test_demo_without_its_bag_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--bag", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    assert "git checkout demo/bag" in capsys.readouterr().err
+    assert not (tmp_path / "index.html").exists()
