@@ -151,6 +151,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "bag_replay = fourd_ros.nodes.bag_replay:main",
             "fourd = fourd_ros.cli:main",
             "simulation = fourd_ros.nodes.simulation:main",
             "world_model = fourd_ros.nodes.world_model:main",

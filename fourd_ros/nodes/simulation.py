@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,9 @@ from fourd_ros.robot.panda import panda_description
 from fourd_ros.simulation.cameras import CAMERA_NAMES
 from fourd_ros.simulation.controller import ARM_JOINTS, FINGER_OPEN
 from fourd_ros.simulation.model import FINGER_JOINT, SERVOS
-from fourd_ros.simulation.scene import SceneOptions, SceneSpec, sample_scene
+from fourd_ros.simulation.scene import SceneSpec, sample_scene
 from fourd_ros.simulation.simulator import Simulator
+from fourd_ros.simulation.tasks import TASK_KINDS, sample_task, task_kind
 
 MAX_LATENESS = 0.2
 """A simulation that is further behind than this does not hurry to catch up [s]."""
@@ -36,6 +37,7 @@ CLOCK_CHECK_PERIOD = 1.0
 class SimulationParameters(NodeParameters):
     """Parameters of the simulation node."""
 
+    task: str = parameter("push", "what the scene is made for; takes effect at ~/reset", choices=tuple(TASK_KINDS))
     seed: int = parameter(0, "of the scene; takes effect at ~/reset", minimum=0, maximum=2**31 - 1)
     cameras: tuple[str, ...] = parameter(CAMERA_NAMES, "cameras of the scene", choices=CAMERA_NAMES, read_only=True)
     image_width: int = parameter(128, "columns of the images", minimum=8, maximum=2048, read_only=True)
@@ -74,13 +76,14 @@ class SimulationNode(FourdNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("simulation", **options)
+        self._instruction = ""
+        self._tick_ns = round(1e9 / self.parameters.state_rate)
         self._ticks = 0
         self._speed = math.nan
         self._clock_conflict = False
 
     def load(self) -> None:
         settings = self.parameters
-        self._tick_ns = round(1e9 / settings.state_rate)
         self._description = panda_description()
         self._kinematics = Kinematics(self._description)
         self._simulator = Simulator(
@@ -108,7 +111,11 @@ class SimulationNode(FourdNode):
         del self._simulator, self._description, self._kinematics
 
     def status(self) -> Mapping[str, object]:
-        return {"simulated_seconds": self._ticks * self._tick_ns * 1e-9, "real_time_factor": f"{self._speed:.2f}"}
+        return {
+            "task": self._instruction,
+            "simulated_seconds": f"{self._now_ns * 1e-9:.2f}",
+            "real_time_factor": f"{self._speed:.2f}",
+        }
 
     # On the worker's thread.
 
@@ -177,7 +184,11 @@ class SimulationNode(FourdNode):
         return self._ticks * self._tick_ns
 
     def _scene(self) -> SceneSpec:
-        return sample_scene(self.parameters.seed, SceneOptions(cameras=self.parameters.cameras))
+        settings = self.parameters
+        options = replace(task_kind(settings.task).options, cameras=settings.cameras)
+        spec = sample_scene(settings.seed, options)
+        self._instruction = sample_task(settings.task, spec, seed=settings.seed).instruction
+        return spec
 
     def _accept_commands(self) -> None:
         settings = self.parameters
@@ -204,7 +215,7 @@ class SimulationNode(FourdNode):
         try:
             spec = self._scene()
             self._physics.call(lambda: self._reset(spec))
-            response.success, response.message = True, f"scene of seed {spec.seed}"
+            response.success, response.message = True, self._instruction
         except FourdError as error:
             self.report(error)
             response.success, response.message = False, str(error)

@@ -1,0 +1,270 @@
+"""One description of each graph of nodes, from which launch files and ``fourd bringup`` start it."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fourd_ros.errors import InvalidParameter
+from fourd_ros.resources import find_resource
+
+PACKAGE = "fourd_ros"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """Something that is chosen when a graph is started.
+
+    Args:
+        name: of the launch argument.
+        default: its text; an empty one leaves the choice to the parameter files.
+        description: one line.
+        type: of the parameters it sets: str, bool, int, float or list.
+    """
+
+    name: str
+    default: str
+    description: str
+    type: type = str
+
+    def value(self, text: str) -> Any:
+        """The value that `text` stands for.
+
+        Raises:
+            InvalidParameter: it is not of the argument's type.
+        """
+        if self.type is str:
+            return text
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = None
+        if self.type is float and type(value) is int:
+            value = float(value)
+        if type(value) is not self.type:
+            raise InvalidParameter(f"argument {self.name}:={text}; needed: {self.type.__name__} ({self.description})")
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSpec:
+    """A node of a graph.
+
+    Args:
+        executable: of the package, for launch.
+        target: ``module:Class`` of the same node, for composition.
+        name: of the node.
+        parameters_file: the shipped YAML.
+        parameters: parameter by the argument that sets it.
+        fixed: parameters that this graph needs as they are.
+        remappings: topic names, from and to.
+        package: that holds the executable.
+        needs: argument without which the node is left out.
+        unless: argument with which it is left out.
+    """
+
+    executable: str
+    target: str
+    name: str
+    parameters_file: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    package: str = PACKAGE
+    needs: str = ""
+    unless: str = ""
+
+    def node_class(self) -> Any:
+        """The class; imports its module."""
+        module, name = self.target.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedNode:
+    """A node with everything decided.
+
+    Args:
+        spec: what it is.
+        namespace: of the node.
+        parameter_files: later ones win.
+        parameters: they win over the files.
+    """
+
+    spec: NodeSpec
+    namespace: str
+    parameter_files: tuple[Path, ...]
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Nodes that are started together.
+
+    Args:
+        name: of the launch file and of ``fourd bringup``.
+        description: one line.
+        nodes: of the graph.
+        arguments: choices beside `COMMON`.
+        next_steps: what to try once it is up, one line each.
+    """
+
+    name: str
+    description: str
+    nodes: tuple[NodeSpec, ...]
+    arguments: tuple[Argument, ...] = ()
+    next_steps: tuple[str, ...] = ()
+
+    @property
+    def all_arguments(self) -> dict[str, Argument]:
+        """Arguments by name, the common ones first."""
+        return {argument.name: argument for argument in (*COMMON, *self.arguments)}
+
+    def plan(self, chosen: Mapping[str, str]) -> list[PlannedNode]:
+        """Decide everything from the texts of the arguments; those not named have their defaults.
+
+        Raises:
+            InvalidParameter: an unknown argument, or a value of the wrong type.
+            MissingResource: a parameter file is not there.
+        """
+        arguments = self.all_arguments
+        unknown = sorted(set(chosen) - set(arguments))
+        if unknown:
+            raise InvalidParameter(f"graph '{self.name}' has no argument {unknown}; it has {list(arguments)}")
+        texts = {name: chosen.get(name, argument.default) for name, argument in arguments.items()}
+        return [
+            self._plan_node(spec, texts)
+            for spec in self.nodes
+            if not (spec.needs and not texts[spec.needs]) and not (spec.unless and texts[spec.unless])
+        ]
+
+    def _plan_node(self, spec: NodeSpec, texts: Mapping[str, str]) -> PlannedNode:
+        arguments = self.all_arguments
+        given = {
+            parameter: arguments[name].value(texts[name])
+            for parameter, name in {**_COMMON_PARAMETERS, **spec.parameters}.items()
+            if texts.get(name)
+        }
+        own = Path(texts["params_file"]).expanduser() if texts["params_file"] else None
+        if own is not None and not own.is_file():
+            raise InvalidParameter(f"params_file '{own}' does not exist")
+        shipped = find_resource(spec.parameters_file)
+        return PlannedNode(
+            spec=spec,
+            namespace=texts["namespace"],
+            parameter_files=(shipped,) if own is None else (shipped, own),
+            parameters={**given, **spec.fixed},
+        )
+
+
+COMMON = (
+    Argument(name="namespace", default="", description="of all nodes and relative topics"),
+    Argument(name="params_file", default="", description="YAML that is read after the shipped ones, and wins"),
+    Argument(name="autostart", default="true", description="configure and activate the nodes at once", type=bool),
+    Argument(name="log_level", default="info", description="debug, info, warn, error or fatal"),
+)
+_COMMON_PARAMETERS = {"autostart": "autostart"}
+
+_USE_SIM_TIME = Argument(name="use_sim_time", default="false", description="take the time from /clock", type=bool)
+_CAMERAS = Argument(
+    name="cameras",
+    default="",
+    description="camera namespaces, such as [front, wrist]; empty: as in the YAML",
+    type=list,
+)
+_DESCRIPTION = Argument(
+    name="robot_description_file", default="", description="URDF or xacro instead of the robot_description topic"
+)
+_TASK = Argument(name="task", default="", description="what the scene is made for; empty: as in the YAML")
+_SEED = Argument(name="seed", default="", description="of the simulated scene; empty: as in the YAML", type=int)
+_RATE = Argument(
+    name="real_time_factor", default="", description="simulated seconds per second; empty: as in the YAML", type=float
+)
+
+WORLD_MODEL_NODE = NodeSpec(
+    executable="world_model",
+    target="fourd_ros.nodes.world_model:WorldModelNode",
+    name="world_model",
+    parameters_file="config/world_model.yaml",
+    parameters={
+        "use_sim_time": "use_sim_time",
+        "cameras": "cameras",
+        "robot_description_file": "robot_description_file",
+    },
+)
+SIMULATION_NODE = NodeSpec(
+    executable="simulation",
+    target="fourd_ros.nodes.simulation:SimulationNode",
+    name="simulation",
+    parameters_file="config/simulation.yaml",
+    parameters={"cameras": "cameras", "task": "task", "seed": "seed", "real_time_factor": "real_time_factor"},
+)
+BAG_NODE = NodeSpec(
+    executable="bag_replay",
+    target="fourd_ros.nodes.bag_replay:BagReplayNode",
+    name="bag_replay",
+    parameters_file="config/bag_replay.yaml",
+    parameters={"bag": "bag", "rate": "rate", "loop": "loop"},
+)
+
+ASK = "ask what happens if ...: python3, from fourd_ros.client import WorldModelClient; or publish on `trajectory`"
+LOOK = "look at it: rviz2 -d {config}/fourd.rviz, or open {config}/foxglove.json in Foxglove"
+TOPICS = "see which inputs arrive and what is missing: fourd doctor --topics"
+
+GRAPHS: dict[str, Graph] = {
+    graph.name: graph
+    for graph in (
+        Graph(
+            name="world_model",
+            description="the world model beside your robot or simulator",
+            nodes=(WORLD_MODEL_NODE,),
+            arguments=(_USE_SIM_TIME, _CAMERAS, _DESCRIPTION),
+            next_steps=(TOPICS, ASK, LOOK),
+        ),
+        Graph(
+            name="simulation",
+            description="a simulated tabletop with a Panda, its cameras and controllers",
+            nodes=(SIMULATION_NODE,),
+            arguments=(_CAMERAS, _TASK, _SEED, _RATE),
+            next_steps=(
+                TOPICS,
+                "see another scene: ros2 param set /simulation seed 7, then call the service /simulation/reset",
+                LOOK,
+            ),
+        ),
+        Graph(
+            name="demo",
+            description="the world model on a simulated robot, or on a bag",
+            nodes=(
+                replace(SIMULATION_NODE, unless="bag"),
+                replace(BAG_NODE, needs="bag"),
+                replace(WORLD_MODEL_NODE, fixed={"use_sim_time": True}),
+            ),
+            arguments=(
+                Argument(name="bag", default="", description="folder or MCAP file to replay; empty: simulate"),
+                Argument(name="rate", default="", description="recorded seconds per second, of a bag", type=float),
+                Argument(name="loop", default="true", description="start the bag over at its end", type=bool),
+                replace(_CAMERAS, default="[front, wrist]", description="camera namespaces"),
+                _DESCRIPTION,
+                _TASK,
+                _SEED,
+                _RATE,
+            ),
+            next_steps=(ASK, LOOK, TOPICS),
+        ),
+    )
+}
+
+
+def find_graph(name: str) -> Graph:
+    """The graph of that name.
+
+    Raises:
+        InvalidParameter: there is none.
+    """
+    if name not in GRAPHS:
+        raise InvalidParameter(f"no graph '{name}'; there are {sorted(GRAPHS)}")
+    return GRAPHS[name]
