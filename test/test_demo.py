@@ -76,8 +76,8 @@ def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest
     printed = capsys.readouterr().out
     assert [line[:5] for line in printed.splitlines() if line.startswith("[")] == [f"[{i}/5]" for i in range(1, 6)]
     assert re.search(r"robot silhouette IoU +front", printed)
-    assert "Found:" in printed
-    assert "Missed:" in printed
+    assert "Found (" in printed
+    assert "Missed (" in printed
     page = tmp_path / "index.html"
     assert page.as_uri() in printed
     hit = open_page(page, "candidate=hit&t=10&play=0", tmp_path / "profile")

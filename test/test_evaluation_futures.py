@@ -190,11 +190,11 @@ def test_report_puts_every_subject_on_its_side() -> None:
     score = compare(imagine(STILL_BOX[1:], ROBOT_MASKS[1:]), RECORDED, RENDERED, times=TIMES)
     summaries = {"front": summarise([score] * 3)}
     found, missed = findings(summaries)
-    assert [sentence.split(" (")[0] for sentence in found] == [
+    assert [finding.subject for finding in found] == [
         SUBJECTS[name] for name in ("robot_iou", "depth_robot", "depth_static")
     ]
     assert len(missed) == 1
-    assert missed[0].endswith("error 200.0 mm against 200.0 mm for the first frame repeated, no better than that")
+    assert str(missed[0]) == (f"{SUBJECTS['depth_free']}: error 200.0 mm against 200.0 mm (front, no better)")
     text = str(overall_table(summaries))
     assert "200.0 [200.0, 200.0]" in text
     assert "held" not in text

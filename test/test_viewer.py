@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fourd_ros.errors import TooLarge
+from fourd_ros.evaluation.report import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.viewer.content import (
     Candidate,
@@ -80,6 +81,7 @@ def make_candidate(name: str, direction: tuple[float, float, float]) -> Candidat
         clouds=[cloud] * STEPS,
         link_poses=poses,
         path=way,
+        stops=way[:: 30 // STEPS][:STEPS],
     )
 
 
@@ -98,8 +100,8 @@ def make_page(instants: int = 2) -> Page:
     return Page(
         title="Imagined & judged",
         lead="A lead.",
-        found=("found the robot </script>",),
-        missed=("missed the box",),
+        found=(Finding(subject="the robot </script>", figures="IoU 1"),),
+        missed=(Finding(subject="the box", figures="9 mm"),),
         clips=tuple(make_clip(view, f"{i}.0 s") for view in ("front", "wrist") for i in range(instants)),
         plots=tuple(
             Plot(
@@ -192,7 +194,7 @@ def test_page_stands_alone(page_file: Path) -> None:
 
 def test_text_cannot_leave_its_element() -> None:
     text = render(make_page())
-    assert "found the robot &lt;/script&gt;" in text
+    assert "<b>the robot &lt;/script&gt;</b>" in text
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
     assert data
     candidates = json.loads(data[1])["scene"]["candidates"]
@@ -203,7 +205,7 @@ def test_text_cannot_leave_its_element() -> None:
 
 
 def test_too_large_page_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(TooLarge, match="allowed are 0.0 MB"):
+    with pytest.raises(TooLarge, match=r"allowed are 0\.0 MB"):
         write_page(make_page(), tmp_path / "index.html", max_bytes=1000)
     assert list(tmp_path.iterdir()) == []
 

@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
     result = tell(settings, write=lambda line: print(line, flush=True))
     for table in result.tables:
         print(f"\n{table}")
-    for title, sentences in (("Found", result.found), ("Missed", result.missed)):
-        print(f"\n{title}:")
-        for sentence in sentences or ("nothing",):
-            print(f"  - {sentence}")
+    for title, findings in (("Found", result.found), ("Missed", result.missed)):
+        print(f"\n{title} (imagined against the first frame repeated):")
+        for finding in findings or ("nothing",):
+            print(f"  - {finding}")
     address = result.page.resolve().as_uri()
     print(f"\n{result.seconds:.1f} s in all. Open the page:\n  {address}")
     if args.open:

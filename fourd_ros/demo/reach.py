@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fourd_ros.errors import NoObservation
+from fourd_ros.errors import InvalidRobotDescription, NoObservation
 from fourd_ros.geometry.transforms import from_parts, interpolate
 from fourd_ros.records import FloatArray, RobotTrajectory
+from fourd_ros.robot.gripper import Gripper
 from fourd_ros.robot.model import RobotModel
 
 TOOL_LENGTH = 0.1034
@@ -76,7 +77,7 @@ def follow(robot: RobotModel, start: FloatArray, poses: Sequence[ToolPose]) -> t
 def tool_pose(robot: RobotModel, positions: FloatArray) -> FloatArray:
     """Pose of the tool centre in the root frame for joint positions [*, J], shape [*, 4, 4]."""
     T_hand_tool = from_parts(np.eye(3), [0.0, 0.0, TOOL_LENGTH])
-    return robot.kinematics.link_poses(positions)[robot.gripper.carrier] @ T_hand_tool
+    return robot.kinematics.link_poses(positions)[gripper_of(robot).carrier] @ T_hand_tool
 
 
 def solve(robot: RobotModel, near: FloatArray, T_root_tool: FloatArray) -> FloatArray:
@@ -109,10 +110,21 @@ def _error(T_root_tool: FloatArray, T_root_wanted: FloatArray) -> FloatArray:
 
 def gripper_columns(robot: RobotModel) -> list[int]:
     """Columns of the gripper's joints."""
-    return [robot.kinematics.joint_names.index(name) for name in robot.gripper.joints]
+    return [robot.kinematics.joint_names.index(name) for name in gripper_of(robot).joints]
 
 
 def arm_columns(robot: RobotModel) -> list[int]:
     """Columns of all other joints."""
     fingers = gripper_columns(robot)
     return [column for column in range(len(robot.kinematics.joint_names)) if column not in fingers]
+
+
+def gripper_of(robot: RobotModel) -> Gripper:
+    """The gripper.
+
+    Raises:
+        InvalidRobotDescription: there is none.
+    """
+    if robot.gripper is None:
+        raise InvalidRobotDescription(f"robot '{robot.description.name}' has no gripper with sliding fingers")
+    return robot.gripper

@@ -7,8 +7,9 @@ import numpy as np
 from fourd_ros.bridge.rollouts import FrameContents
 from fourd_ros.demo.candidates import Motion
 from fourd_ros.demo.judging import JudgedView
+from fourd_ros.demo.reach import tool_pose
 from fourd_ros.evaluation.statistics import Interval
-from fourd_ros.evaluation.summary import MetricSummary, Summary
+from fourd_ros.evaluation.summary import MetricSummary, Summary, Verdict
 from fourd_ros.geometry.transforms import apply
 from fourd_ros.geometry.voxel import reduce
 from fourd_ros.records import FloatArray, Rollout
@@ -53,8 +54,13 @@ def make_clip(judged: JudgedView, *, start_ns: int) -> Clip:
 
 
 def make_plots(summaries: Mapping[str, Summary]) -> tuple[Plot, ...]:
-    """One plot for each camera and metric of `PLOTTED`."""
-    return tuple(_plot(view, summary, summary.metrics[name]) for view, summary in summaries.items() for name in PLOTTED)
+    """One plot for each camera and metric of `PLOTTED` that the camera saw."""
+    return tuple(
+        _plot(view, summary, summary.metrics[name])
+        for view, summary in summaries.items()
+        for name in PLOTTED
+        if summary.metrics[name].verdict is not Verdict.NOTHING
+    )
 
 
 def _plot(view: str, summary: Summary, metric: MetricSummary) -> Plot:
@@ -86,7 +92,8 @@ def make_candidate(robot: RobotModel, motion: Motion, rollout: Rollout, frames: 
         frames: its frames as they came from the node.
     """
     clouds = [_cloud([frame for frame in frames if frame.index == index]) for index in range(len(rollout.times))]
-    poses = robot.kinematics.link_poses(_all_joints(robot, rollout))
+    positions = _all_joints(robot, rollout)
+    poses = robot.kinematics.link_poses(positions)
     placed = np.stack([rollout.T_world_robot @ poses[mesh.link] for mesh in robot_meshes(robot)], axis=1)
     return Candidate(
         name=motion.name,
@@ -95,6 +102,7 @@ def make_candidate(robot: RobotModel, motion: Motion, rollout: Rollout, frames: 
         clouds=clouds,
         link_poses=placed,
         path=apply(rollout.T_world_robot, motion.path).astype(np.float64),
+        stops=(rollout.T_world_robot @ tool_pose(robot, positions))[:, :3, 3],
     )
 
 

@@ -13,7 +13,7 @@ from fourd_ros.demo.recording import Recording
 from fourd_ros.demo.showing import make_candidate, make_clip, make_plots, robot_meshes
 from fourd_ros.demo.stages import Stages
 from fourd_ros.errors import InvalidBag, NoObservation
-from fourd_ros.evaluation.report import findings, horizon_table, overall_table
+from fourd_ros.evaluation.report import Finding, findings, horizon_table, overall_table
 from fourd_ros.evaluation.table import Table
 from fourd_ros.viewer.content import Page
 from fourd_ros.viewer.page import write_page
@@ -55,16 +55,16 @@ class DemoResult:
     """What came out.
 
     Args:
-        found: sentences on what was predicted better than the baseline.
-        missed: sentences on what was not.
+        found: what was predicted better than the baseline.
+        missed: what was not.
         tables: the figures.
         page: the written file.
         page_bytes: its size.
         seconds: wall time of the whole.
     """
 
-    found: tuple[str, ...]
-    missed: tuple[str, ...]
+    found: tuple[Finding, ...]
+    missed: tuple[Finding, ...]
     tables: tuple[Table, ...]
     page: Path
     page_bytes: int
@@ -107,8 +107,8 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
         remark(", ".join(f"{motion.name} {motion.trajectory.times[-1]:.1f} s" for motion in motions))
     with stages.next() as remark:
         page = Page(
-            title=_title(answers),
-            lead=_lead(recording, settings),
+            title=_title(settings),
+            lead=_lead(answers, settings),
             found=found,
             missed=missed,
             clips=tuple(make_clip(view, start_ns=recording.start_ns) for view in judged),
@@ -179,15 +179,15 @@ def _candidates(recording: Recording, settings: DemoSettings) -> tuple[tuple[Mot
     raise NoObservation("no instant of the bag shows an empty gripper and an object within reach")
 
 
-def _title(answers: tuple[Answer, ...]) -> str:
-    return f"What the rung “{answers[0].rollout.backend}” imagined, and what happened"
+def _title(settings: DemoSettings) -> str:
+    return f"The next {settings.horizon:.0f} seconds of a robot, imagined and then compared with what happened"
 
 
-def _lead(recording: Recording, settings: DemoSettings) -> str:
+def _lead(answers: tuple[Answer, ...], settings: DemoSettings) -> str:
     return (
-        f"A recorded robot was replayed through ROS 2. From {settings.instants} instants a world model imagined "
-        f"the next {settings.horizon:.1f} s of every camera, knowing one observation and the commanded motion. "
-        "Here is what it found, what it missed, and what really happened."
+        f"A recording was replayed through ROS 2. At {len(answers)} instants the world model "
+        f"“{answers[0].rollout.backend}” was given one observation and the commanded motion, and imagined the next "
+        f"{settings.horizon:.1f} s of every camera."
     )
 
 

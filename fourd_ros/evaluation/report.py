@@ -1,6 +1,7 @@
 """Summaries in words and tables: what was found, what was missed, and the figures behind it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,29 +11,50 @@ from fourd_ros.evaluation.summary import MetricSummary, Summary, Verdict
 from fourd_ros.evaluation.table import Table
 
 SUBJECTS = {
-    "robot_iou": "where the robot will be seen",
-    "depth_robot": "how far the robot will be",
-    "depth_static": "the scene that stands still",
-    "depth_held": "an object in the gripper",
-    "depth_free": "objects that are pushed, grasped later, or fall",
+    "robot_iou": "Where the robot will be seen",
+    "depth_robot": "How far away the robot will be",
+    "depth_static": "What stands still",
+    "depth_held": "Objects already in the gripper",
+    "depth_free": "Objects that are pushed, grasped later, or fall",
 }
 """What a metric speaks about, in the words of a headline."""
 
+MENTIONED_SILENCE = 0.005
+"""A larger share of pixels without a prediction is mentioned."""
 
-def findings(summaries: Mapping[str, Summary]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Sentences about what was found and what was missed, camera by camera, each with its figures."""
-    found: list[str] = []
-    missed: list[str] = []
-    for view, summary in summaries.items():
-        for name, subject in SUBJECTS.items():
-            metric = summary.metrics[name]
-            if metric.verdict is Verdict.NOTHING:
-                continue
-            sentence = f"{subject} ({view} camera): {_figures(metric)}"
-            (found if _is_found(metric) else missed).append(sentence)
-        silent = 1 - float(summary.metrics["coverage"].prediction_overall.estimate)
-        if silent > 0.005:
-            missed.append(f"{silent:.1%} of the pixels ({view} camera): nothing is said about what was hidden before")
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was found or missed.
+
+    Args:
+        subject: what it is about.
+        figures: how well it was predicted, against the first frame repeated, camera by camera.
+    """
+
+    subject: str
+    figures: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.figures}"
+
+
+def findings(summaries: Mapping[str, Summary]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What was found and what was missed; a subject stands on both sides when the cameras disagree."""
+    found: list[Finding] = []
+    missed: list[Finding] = []
+    for name, subject in SUBJECTS.items():
+        seen = {view: summary.metrics[name] for view, summary in summaries.items()}
+        seen = {view: metric for view, metric in seen.items() if metric.verdict is not Verdict.NOTHING}
+        for side, wanted in ((found, True), (missed, False)):
+            figures = [_figures(view, metric) for view, metric in seen.items() if _is_found(metric) is wanted]
+            if figures:
+                what = _quantity(next(iter(seen.values())).metric)
+                side.append(Finding(subject=subject, figures=f"{what} {', '.join(figures)}"))
+    silent = {view: 1 - float(s.metrics["coverage"].prediction_overall.estimate) for view, s in summaries.items()}
+    figures = [f"{share:.1%} of the pixels ({view})" for view, share in silent.items() if share > MENTIONED_SILENCE]
+    if figures:
+        missed.append(Finding(subject="What was hidden before", figures="; ".join(figures) + " are left unknown"))
     return tuple(found), tuple(missed)
 
 
@@ -42,19 +64,20 @@ def _is_found(metric: MetricSummary) -> bool:
     return exact or metric.verdict is Verdict.BETTER
 
 
-def _figures(metric: MetricSummary) -> str:
+def _quantity(metric: Metric) -> str:
+    return "error" if metric.unit == "mm" else metric.title.split()[-1]
+
+
+def _figures(view: str, metric: MetricSummary) -> str:
     prediction, baseline = (float(v.estimate) for v in (metric.prediction_overall, metric.first_frame_overall))
-    what = "error" if metric.metric.unit == "mm" else metric.metric.title.split()[-1]
-    return (
-        f"{what} {show(prediction, metric.metric, unit=True)} against {show(baseline, metric.metric, unit=True)} "
-        f"for the first frame repeated{_remark(metric)}"
-    )
+    shown = (show(prediction, metric.metric, unit=True), show(baseline, metric.metric, unit=True))
+    return f"{shown[0]} against {shown[1]} ({view}{_remark(metric)})"
 
 
 def _remark(metric: MetricSummary) -> str:
-    if metric.verdict is Verdict.WORSE:
-        return ", worse than that"
-    return "" if _is_found(metric) else ", no better than that"
+    if _is_found(metric):
+        return ""
+    return ", worse" if metric.verdict is Verdict.WORSE else ", no better"
 
 
 def overall_table(summaries: Mapping[str, Summary]) -> Table:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.evaluation.report import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.evaluation.table import Table
 from fourd_ros.records import Mask, Pixels, Points
@@ -113,6 +114,7 @@ class Candidate:
         clouds: T clouds.
         link_poses: world pose of every `LinkMesh` of the page at `times`, shape [T, L, 4, 4].
         path: commanded way of the tool centre in the world [m], shape [P, 3].
+        stops: where on it the tool is at `times` [m], shape [T, 3].
     """
 
     name: str
@@ -121,6 +123,7 @@ class Candidate:
     clouds: Sequence[Cloud]
     link_poses: FloatArray
     path: FloatArray
+    stops: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +133,7 @@ class Page:
     Args:
         title: heading.
         lead: what the reader looks at, one or two sentences.
-        found: what the model predicted better than the baseline, a sentence each.
+        found: what the model predicted better than the baseline.
         missed: what it did not.
         clips: loops, any number of instants and cameras.
         plots: errors over the horizon.
@@ -142,8 +145,8 @@ class Page:
 
     title: str
     lead: str
-    found: tuple[str, ...]
-    missed: tuple[str, ...]
+    found: tuple[Finding, ...]
+    missed: tuple[Finding, ...]
     clips: tuple[Clip, ...]
     plots: tuple[Plot, ...]
     robot: tuple[LinkMesh, ...]

@@ -88,6 +88,7 @@ def pack_candidate(candidate: Candidate, box: Box) -> dict[str, object]:
         "clouds": [pack_cloud(cloud, box) for cloud in candidate.clouds],
         "poses": _base64(np.ascontiguousarray(columns_first, dtype="<f4")),
         "path": _base64(np.ascontiguousarray(candidate.path, dtype="<f4")),
+        "stops": _base64(np.ascontiguousarray(candidate.stops, dtype="<f4")),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import TooLarge
+from fourd_ros.evaluation.report import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.evaluation.table import Table
 from fourd_ros.viewer.content import Clip, Page, Plot
@@ -147,8 +148,12 @@ def _json(payload: object) -> str:
     return json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _items(sentences: tuple[str, ...]) -> str:
-    return "\n".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences) or "<li>nothing</li>"
+def _items(findings: tuple[Finding, ...]) -> str:
+    items = [
+        f"<li><b>{html.escape(finding.subject)}</b> <span>{html.escape(finding.figures)}</span></li>"
+        for finding in findings
+    ]
+    return "\n".join(items) or "<li>nothing</li>"
 
 
 def _table(table: Table) -> str:

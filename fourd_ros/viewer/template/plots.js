@@ -1,6 +1,8 @@
 "use strict";
 // Error plots as SVG: one figure per quantity of the chosen camera, with a cursor at the shown time.
 const PLOT = { width: 320, height: 170, left: 38, right: 8, top: 10, bottom: 30 };
+// Axes reach at least so far, by unit: noise shall not look like an error.
+const LEAST_RANGE = { mm: 5 };
 
 function svg(name, attributes, text) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -19,7 +21,7 @@ function niceTicks(low, high, wanted) {
 
 function scales(plot) {
   const known = plot.curves.flatMap(c => [...c.estimate, ...c.high]).filter(v => v !== null);
-  const top = Math.max(...known, 1e-9) * 1.06, right = plot.times[plot.times.length - 1];
+  const top = Math.max(...known, LEAST_RANGE[plot.unit] ?? 1) * 1.06, right = plot.times[plot.times.length - 1];
   const left = Math.min(0, plot.times[0]);
   return {
     top, left, right,

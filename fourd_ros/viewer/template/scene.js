@@ -3,7 +3,7 @@
 const MODES = [["rgb", "camera colour"], ["label", "label"], ["sigma", "spread"]];
 const PATH_COLOURS = [[0.86, 0.30, 0.22], [0.20, 0.56, 0.86], [0.20, 0.66, 0.34]];
 const SIGMA_RAMP = ["rgb(41 107 158)", "rgb(242 204 77)", "rgb(199 36 61)"];
-const POINT_RADIUS = 0.006, PATH_RADIUS = 0.006, TOOL_RADIUS = 0.022;
+const POINT_RADIUS = 0.006, PATH_RADIUS = 0.006, TOOL_RADIUS = 0.022, PATH_SPACING = 0.003;
 
 function cssColour(rgb) { return `rgb(${rgb.map(c => Math.round(255 * c)).join(" ")})`; }
 
@@ -20,8 +20,8 @@ function setUpScene() {
   }
   const links = robot.map(gl.mesh);
   const futures = candidates.map(candidate => {
-    const way = floats(candidate.path);
-    return { ...candidate, way, path: gl.path(way), clouds: candidate.clouds.map(() => null), packed: candidate.clouds, poses: floats(candidate.poses) };
+    const way = dense(floats(candidate.path), PATH_SPACING);
+    return { ...candidate, way, path: gl.path(way), stops: gl.path(floats(candidate.stops)), clouds: candidate.clouds.map(() => null), packed: candidate.clouds, poses: floats(candidate.poses) };
   });
   const view = orbit(middleOf(futures.map(future => future.way)));
   const chosen = () => futures.find(future => future.name === state.candidate) ?? futures[0];
@@ -35,8 +35,7 @@ function setUpScene() {
     futures.forEach((other, i) => {
       gl.drawPath(other.path, PATH_COLOURS[i % PATH_COLOURS.length], other === future ? 1 : 0.25, other === future ? PATH_RADIUS : PATH_RADIUS / 2);
     });
-    const reached = Math.round((future.path.count - 1) * future.times[index] / future.times[future.times.length - 1]);
-    gl.drawPath(future.path, PATH_COLOURS[futures.indexOf(future) % PATH_COLOURS.length], 0.9, TOOL_RADIUS, reached, 1);
+    gl.drawPath(future.stops, PATH_COLOURS[futures.indexOf(future) % PATH_COLOURS.length], 1, TOOL_RADIUS, index, 1);
     if (mesh) gl.drawRobot(links, future.poses.subarray(16 * links.length * index), 0.55);
     if (!playing()) document.documentElement.dataset.drawn = gl.drawnPixels();
   };
@@ -57,6 +56,17 @@ function setUpScene() {
   steer(canvas, view, redraw);
   describe();
   return draw;
+}
+
+// A way with points at most `spacing` apart.
+function dense(way, spacing) {
+  const points = [...way.slice(0, 3)];
+  for (let i = 3; i < way.length; i += 3) {
+    const steps = [0, 1, 2].map(axis => way[i + axis] - way[i - 3 + axis]);
+    const count = Math.max(1, Math.ceil(Math.hypot(...steps) / spacing));
+    for (let n = 1; n <= count; n++) for (let axis = 0; axis < 3; axis++) points.push(way[i - 3 + axis] + steps[axis] * n / count);
+  }
+  return new Float32Array(points);
 }
 
 function middleOf(ways) {
