@@ -23,6 +23,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
+from fourd_ros.bridge.qos import BURST
 from fourd_ros.bridge.times import ns_to_stamp, seconds_to_duration
 from fourd_ros.bridge.trajectories import trajectory_to_message
 from fourd_ros.errors import FourdError
@@ -142,7 +143,14 @@ class WorldModelClient:
     def __init__(self, node: Node, *, name: str = "world_model") -> None:
         self.node, self.name = node, name
         group = ReentrantCallbackGroup()
-        self._imagine = ActionClient(node, Imagine, f"{name}/imagine", callback_group=group)
+        self._imagine = ActionClient(
+            node,
+            Imagine,
+            f"{name}/imagine",
+            callback_group=group,
+            goal_service_qos_profile=BURST,
+            result_service_qos_profile=BURST,
+        )
         self._frames = node.create_client(GetRolloutFrames, f"{name}/get_rollout_frames", callback_group=group)
         self._status_topic = node.resolve_topic_name(f"{name}/imagine/_action/status")
 

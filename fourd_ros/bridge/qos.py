@@ -60,6 +60,8 @@ def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth
 SENSOR = sensor_qos()
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1)
 RESULT = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 5)
+BURST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 2048)
+"""For services: with the usual depth of 10, requests of a burst silently push each other out."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
+from fourd_ros.bridge.qos import BURST
 from fourd_ros.bridge.times import duration_to_seconds
 from fourd_ros.errors import Cancelled, DeadlineMissed, FourdError, NotActive, QueueFull
 from fourd_ros.nodes.error_codes import error_code
@@ -144,6 +145,8 @@ class ImagineServer:
             handle_accepted_callback=self._on_accepted,
             cancel_callback=self._on_cancel,
             callback_group=ReentrantCallbackGroup(),
+            goal_service_qos_profile=BURST,
+            result_service_qos_profile=BURST,
         )
 
     def ask(self, goal: Any) -> None:

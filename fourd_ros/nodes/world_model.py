@@ -1,6 +1,7 @@
 """The world model node: watches cameras, joints and TF, and answers what-if questions."""
 
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,11 @@ from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
 from fourd_ros.nodes.frame_service import serve_frames
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
-from fourd_ros.nodes.observer import Observer, ObserverLimits
+from fourd_ros.nodes.observer import RETRY_PERIOD, Observer, ObserverLimits
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
 from fourd_ros.nodes.questions import QuestionLimits, make_question, observation_at_end
 from fourd_ros.records import Rollout
-from fourd_ros.robot.description import RobotDescription
+from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Question, backend_names, load_backend
 from fourd_ros.world_model.ladder import Ladder
@@ -103,7 +104,8 @@ class WorldModelNode(FourdNode):
         load = partial(load_backend, allow_noncommercial=settings.allow_noncommercial)
         self.ladder = Ladder(models=[load(name)() for name in settings.backends])
         if settings.robot_description_file:
-            self._use_robot(Path(settings.robot_description_file).read_text())
+            path = Path(settings.robot_description_file)
+            self._robot = RobotModel(load_description(path, allowed_roots=self._mesh_roots()))
         self._store = RolloutStore(
             max_bytes=int(settings.store_megabytes * MEGABYTE), lifetime=settings.rollout_lifetime
         )
@@ -153,9 +155,7 @@ class WorldModelNode(FourdNode):
             NoObservation: no robot description, images or joints yet.
             InvalidInput: the goal cannot be answered.
         """
-        robot = self._robot
-        if robot is None:
-            raise NoObservation("no robot description yet; publish robot_description or set robot_description_file")
+        robot = self._wait_for_robot(self.parameters.observation_timeout)
         if goal.start_rollout_id:
             observation = observation_at_end(self._store.get(goal.start_rollout_id))
         else:
@@ -168,6 +168,15 @@ class WorldModelNode(FourdNode):
         return make_question(
             goal, robot, observation, default_step=self._default_step(goal.backend), limits=self._question_limits()
         )
+
+    def _wait_for_robot(self, timeout: float) -> RobotModel:
+        """The robot; its description may have arrived a moment ago and still be read."""
+        give_up = time.monotonic() + timeout
+        while (robot := self._robot) is None:
+            if time.monotonic() >= give_up:
+                raise NoObservation("no robot description yet; publish robot_description or set robot_description_file")
+            time.sleep(RETRY_PERIOD)
+        return robot
 
     def remember(self, rollout_id: str, rollout: Rollout) -> None:
         self._store.add(rollout_id, rollout)
@@ -193,7 +202,9 @@ class WorldModelNode(FourdNode):
         group = ReentrantCallbackGroup()
         kinds = ("image", "depth") if settings.use_depth else ("image",)
         for camera in settings.cameras:
-            self._watch_topic(watch, CameraInfo, f"{camera}/camera_info", partial(self._observer.add_info, camera), sensor)
+            self._watch_topic(
+                watch, CameraInfo, f"{camera}/camera_info", partial(self._observer.add_info, camera), sensor
+            )
             for kind in kinds:
                 message, topic = self._image_topic(camera, kind)
                 self._watch_topic(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
@@ -215,11 +226,10 @@ class WorldModelNode(FourdNode):
         return CompressedImage, f"{camera}/{kind}/{transport}"
 
     def _take_description(self, message: String) -> None:
-        self._use_robot(message.data)
+        self._robot = RobotModel(RobotDescription.from_urdf(message.data, allowed_roots=self._mesh_roots()))
 
-    def _use_robot(self, urdf: str) -> None:
-        roots = [Path(root) for root in self.parameters.mesh_roots]
-        self._robot = RobotModel(RobotDescription.from_urdf(urdf, allowed_roots=roots or None))
+    def _mesh_roots(self) -> list[Path] | None:
+        return [Path(root) for root in self.parameters.mesh_roots] or None
 
     def _ask(self, trajectory: JointTrajectory) -> None:
         """Answer a trajectory of the streaming mode on the topics (on a worker thread)."""
