@@ -121,6 +121,8 @@ def stage(spin: Any, other_process: Any, wait_for: Any) -> Iterator[Stage]:
     stage.observed()
     yield stage
     client.destroy()
+    if stage.server.process.poll() is None:
+        stage.server.terminate()
 
 
 def test_candidates_samples_frames_and_topics(stage: Stage) -> None:
@@ -208,8 +210,7 @@ def test_a_thousand_goals_at_once(stage: Stage) -> None:
             handle.result(timeout=60.0)
             answered += 1
         except ImagineFailed as error:
-            assert error.code == 0
-            rejected += 1
+            rejected += error.code == 0
     assert answered >= 4 and rejected > 0 and answered + rejected == 1000
     stage.counted("queue_full")
     assert stage.ask(backend="kinematic").result(timeout=10.0)
@@ -221,7 +222,7 @@ def test_a_killed_server_is_noticed_and_a_new_one_serves(stage: Stage) -> None:
     stage.server.kill()
     with pytest.raises(ServerUnavailable):
         handle.result(timeout=30.0)
-    stage.start_server()
+    stage.server = stage.start_server()
     stage.client.wait(timeout=30.0)
     stage.observed(STAMP + 1_000_000_000)
 
