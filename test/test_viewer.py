@@ -3,16 +3,16 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from fourd_ros.errors import TooLarge
 from fourd_ros.evaluation.report import Finding
 from fourd_ros.evaluation.statistics import Interval
+from fourd_ros.viewer.browser import Shot, read_page, take
 from fourd_ros.viewer.content import (
     Candidate,
     Clip,
@@ -29,7 +29,6 @@ from fourd_ros.viewer.page import render, write_page
 
 STEPS = 5
 TIMES = 0.2 * np.arange(1, STEPS + 1)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CUBE = np.array(
     [
         [[0, 0, 0], [1, 0, 0], [1, 1, 0]],
@@ -125,25 +124,9 @@ def make_page(instants: int = 2) -> Page:
     )
 
 
-def open_page(path: Path, fragment: str, profile: Path) -> dict[str, str]:
+def open_page(path: Path, fragment: str) -> dict[str, str]:
     """Load a page in headless Chromium; the data attributes of its root element and the text it shows."""
-    assert CHROMIUM, "no Chromium found; on Debian: apt-get install chromium"
-    command = [
-        *(
-            CHROMIUM,
-            "--headless=new",
-            "--no-sandbox",
-            "--use-gl=angle",
-            "--use-angle=swiftshader",
-        ),
-        *(
-            "--enable-unsafe-swiftshader",
-            "--virtual-time-budget=4000",
-            f"--user-data-dir={profile}",
-        ),
-        *("--window-size=1200,900", "--dump-dom", f"{path.as_uri()}#{fragment}"),
-    ]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = read_page(path, fragment)
     root = re.search(r"<html[^>]*>", dom)
     assert root, f"no page came back: {dom[:300]}"
     shown = dict(re.findall(r'data-(\w+)="([^"]*)"', root[0]))
@@ -161,12 +144,11 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_page_draws_without_script_errors_and_fragments_select_states(page_file: Path, tmp_path: Path) -> None:
-    first = open_page(page_file, "candidate=hit&t=0&view=front&play=0", tmp_path)
+def test_page_draws_without_script_errors_and_fragments_select_states(page_file: Path) -> None:
+    first = open_page(page_file, "candidate=hit&t=0&view=front&play=0")
     second = open_page(
         page_file,
         "candidate=grasp&t=4&view=wrist&colour=sigma&robot=points&play=0",
-        tmp_path,
     )
     for shown in (first, second):
         assert (shown["ready"], shown["errors"]) == ("1", "0")
@@ -178,10 +160,19 @@ def test_page_draws_without_script_errors_and_fragments_select_states(page_file:
     assert first["cursor"] != second["cursor"]
 
 
+def test_picture_of_one_section_shows_its_drawing(page_file: Path, tmp_path: Path) -> None:
+    fragment = "section=scene&scheme=dark&play=0"
+    path = take(page_file, Shot(name="scene", fragment=fragment, width=640, height=480), tmp_path / "pictures")
+    picture = cv2.imread(str(path))
+    assert picture.shape == (480, 640, 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    assert picture.mean() < 80
+
+
 def test_script_errors_are_counted(page_file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.html"
     broken.write_text(page_file.read_text().replace("start();", "nobodyKnowsThis();"))
-    shown = open_page(broken, "", tmp_path / "profile")
+    shown = open_page(broken, "")
     assert (shown["ready"], shown["errors"]) == ("0", "1")
 
 

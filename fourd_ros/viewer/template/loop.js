@@ -36,7 +36,8 @@ function setUpLoop() {
 }
 
 function setUpPlayers() {
-  for (const box of document.querySelectorAll(".player")) box.append(...player());
+  document.querySelector("#loop .player").append(...player(() => currentClip()?.times ?? []));
+  document.querySelector("#scene .player").append(...player(() => currentCandidate()?.times ?? []));
   let held = 0;
   setInterval(() => {
     if (!playing() || document.hidden) return;
@@ -47,21 +48,23 @@ function setUpPlayers() {
   }, STEP_SECONDS * 1000);
 }
 
-function player() {
+// A button, a slider and the time for what has frames at `times()`.
+function player(times) {
   const button = Object.assign(document.createElement("button"), { type: "button" });
-  const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: steps - 1, step: 1 });
+  const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, step: 1 });
   const output = document.createElement("output");
   slider.setAttribute("aria-label", "Time from the observation");
   button.addEventListener("click", () => update({ play: playing() ? "0" : "1" }));
   slider.addEventListener("input", () => update({ t: slider.value, play: "0" }));
   const show = () => {
-    const times = (currentClip() ?? data.scene.candidates[0])?.times ?? [];
+    const shown = times();
     button.textContent = playing() ? "Pause" : "Play";
-    slider.value = step(steps);
-    output.textContent = seconds(times);
+    slider.max = Math.max(0, shown.length - 1);
+    slider.value = step(shown.length);
+    output.textContent = seconds(shown);
     slider.setAttribute("aria-valuetext", output.textContent);
   };
-  onChange(["t", "play", "view", "instant"], show);
+  onChange(["t", "play", "view", "instant", "candidate"], show);
   show();
   return [button, slider, output];
 }

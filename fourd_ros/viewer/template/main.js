@@ -12,10 +12,19 @@ function setUpScheme() {
   show();
 }
 
+// #section=scene shows that section alone, for a slide or a picture.
+function showSection() {
+  for (const part of document.querySelectorAll("body > header, main > section")) {
+    part.hidden = state.section !== "" && part.id !== state.section;
+  }
+}
+
 async function start() {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) state.play = "0";
   readFragment();
   setUpScheme();
+  showSection();
+  onChange(["section"], showSection);
   setUpLoop();
   setUpPlots();
   const drawScene = setUpScene();

@@ -1,6 +1,6 @@
 "use strict";
 // What is shown. The URL fragment holds it, so every state has a link: #candidate=grasp&t=8&view=front
-const state = { view: "", instant: "0", t: "0", candidate: "", colour: "rgb", robot: "mesh", play: "1", scheme: "" };
+const state = { view: "", instant: "0", t: "0", candidate: "", colour: "rgb", robot: "mesh", play: "1", scheme: "", section: "" };
 const listeners = [];
 
 function readFragment() {
