@@ -82,6 +82,12 @@ class FixtureSpec:
         return float(np.hypot(depth / 2 + (self.travel if self.kind == "drawer" else 0.0), width / 2)) + 0.06
 
     @property
+    def moving_size(self) -> Vector:
+        """Extents of the moving part without its handle [m]."""
+        depth, width, height = self.size
+        return (depth, width, height) if self.kind == "drawer" else (depth, width, _WALL)
+
+    @property
     def joint_origin(self) -> Vector:
         """Of the moving part, in the frame of the body [m]."""
         depth, _, height = self.size

@@ -29,7 +29,7 @@ SERVOS: dict[str, tuple[float, float, float, float]] = {
 _ROBOT_CONTACT, _SCENE_CONTACT = 1, 2
 _HIDDEN_GROUP = 3
 _FINGER_FRICTION = (1.2, 0.02, 0.0005)
-_SHADOW_MAP = 1024
+_SHADOW_MAP = 512
 _FLOOR_LEVEL = -0.75
 _SHAPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
@@ -66,6 +66,8 @@ def _configure(robot: mujoco.MjSpec, spec: SceneSpec) -> None:
     robot.stat.center = (0.4, 0.0, 0.2)
     visual.map.znear, visual.map.zfar = NEAR, FAR
     visual.quality.shadowsize = _SHADOW_MAP
+    # No smoothing of edges, so that colour, depth and segmentation agree to the pixel.
+    visual.quality.offsamples = 0
     visual.headlight.active = 1
     visual.headlight.ambient = [spec.ambient] * 3
     visual.headlight.diffuse = [0.15] * 3

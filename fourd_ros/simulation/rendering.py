@@ -5,7 +5,7 @@ import glob
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import mujoco
 import numpy as np
@@ -66,7 +66,7 @@ def _import_context(backend: str) -> type[Any]:
         package = DEBIAN_PACKAGES.get(backend, "")
         hint = f"; apt-get install {package}" if package else "; unset MUJOCO_GL to let it be chosen"
         raise MissingDependency(f"OpenGL backend '{backend}' does not load: {error}{hint}") from error
-    return GLContext
+    return cast(type[Any], GLContext)
 
 
 class Renderer:

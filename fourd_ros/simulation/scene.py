@@ -105,6 +105,21 @@ class SceneSpec:
     posture: dict[str, float] = field(default_factory=lambda: dict(PANDA_READY))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SceneState:
+    """Where everything is.
+
+    Args:
+        objects: ``T_world_object`` of every object and fixture part by name, each [4, 4].
+        fixture_joints: position by joint name [m | rad].
+        gripper: ``T_world_grasp``, pose of the point between the finger tips, [4, 4].
+    """
+
+    objects: Mapping[str, FloatArray]
+    fixture_joints: Mapping[str, float]
+    gripper: FloatArray
+
+
 def sample_scene(seed: int, options: SceneOptions = SceneOptions()) -> SceneSpec:
     """The scene of `seed`; the same seed and options give the same scene."""
     rng = np.random.default_rng((seed, 1))
@@ -181,22 +196,16 @@ def _sample_posture(rng: np.random.Generator) -> dict[str, float]:
     return {**shaken, "panda_finger_joint1": PANDA_READY["panda_finger_joint1"]}
 
 
-def at_present(spec: SceneSpec, poses: Mapping[str, FloatArray], fixture_joints: Mapping[str, float]) -> SceneSpec:
-    """`spec` with objects and fixtures where they are now, as far as position and heading can say it.
-
-    Args:
-        spec: the scene as it was drawn.
-        poses: ``T_world_object`` by name, each [4, 4].
-        fixture_joints: position by joint name [m | rad].
-    """
+def at_present(spec: SceneSpec, state: SceneState) -> SceneSpec:
+    """`spec` with objects and fixtures where they are now, as far as position and heading can say it."""
 
     def moved(item: ObjectSpec) -> ObjectSpec:
-        pose = poses[item.name]
+        pose = state.objects[item.name]
         x, y, z = (float(value) for value in pose[:3, 3])
         return replace(item, position=(x, y, z), yaw=float(np.arctan2(pose[1, 0], pose[0, 0])))
 
     return replace(
         spec,
         objects=tuple(moved(item) for item in spec.objects),
-        fixtures=tuple(replace(item, opening=fixture_joints[item.joint_name]) for item in spec.fixtures),
+        fixtures=tuple(replace(item, opening=state.fixture_joints[item.joint_name]) for item in spec.fixtures),
     )

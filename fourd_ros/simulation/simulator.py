@@ -1,7 +1,6 @@
 """The running simulation: step it, command it, look at it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -15,26 +14,11 @@ from fourd_ros.simulation.cameras import CameraSpec, from_mujoco, pinhole
 from fourd_ros.simulation.controller import JOINTS, InverseKinematics
 from fourd_ros.simulation.model import FINGER_JOINT, GRIPPER_BODY, ROBOT_ROOT, SERVOS, build_model
 from fourd_ros.simulation.rendering import ROBOT_ID, Image, Renderer
-from fourd_ros.simulation.scene import SceneSpec
+from fourd_ros.simulation.scene import SceneSpec, SceneState
 
 FloatArray = NDArray[np.float64]
 
 _MIMIC_FINGER = "panda_finger_joint2"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SceneState:
-    """Where everything is.
-
-    Args:
-        objects: ``T_world_object`` of every object and fixture part by name, each [4, 4].
-        fixture_joints: position by joint name [m | rad].
-        gripper: ``T_world_grasp``, pose of the point between the finger tips, [4, 4].
-    """
-
-    objects: Mapping[str, FloatArray]
-    fixture_joints: Mapping[str, float]
-    gripper: FloatArray
 
 
 class Simulator:

@@ -1,17 +1,16 @@
 """What the robot is asked to do, and whether it did."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Set
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import UnknownTask
 from fourd_ros.simulation.fixtures import FixtureSpec
-from fourd_ros.simulation.objects import FLAT_KINDS, ObjectSpec
-from fourd_ros.simulation.scene import SceneOptions, SceneSpec
-from fourd_ros.simulation.simulator import SceneState
+from fourd_ros.simulation.objects import FLAT_KINDS, OBJECT_KINDS, ObjectSpec
+from fourd_ros.simulation.scene import SceneOptions, SceneSpec, SceneState
 
 FloatArray = NDArray[np.float64]
 
@@ -22,9 +21,9 @@ STACK_TOLERANCE = 0.015
 RELEASE_DISTANCE = 0.06
 OPEN_FRACTION, CLOSED_FRACTION = 0.6, 0.15
 
-_GRASPABLE = ("box", "cylinder", "ball", "mug", "hammer", "screwdriver", "wrench")
+_GRASPABLE = tuple(OBJECT_KINDS)
 _STACKABLE = FLAT_KINDS
-_PUSHABLE = ("box", "cylinder", "mug", "hammer", "screwdriver", "wrench")
+_PUSHABLE = tuple(kind for kind in OBJECT_KINDS if kind != "ball")
 _PLACE_AREA = ((0.36, 0.60), (-0.30, 0.30))
 
 
@@ -163,50 +162,50 @@ class TaskKind:
 
     Args:
         options: what the scene has to offer.
-        sample: draws a task in such a scene.
+        sample: draws a task in such a scene that is not about the objects named.
     """
 
     options: SceneOptions
-    sample: Callable[[SceneSpec, np.random.Generator], Task]
+    sample: Callable[[SceneSpec, np.random.Generator, Set[str]], Task]
 
 
-def _pick(spec: SceneSpec, rng: np.random.Generator, kinds: tuple[str, ...]) -> ObjectSpec:
-    candidates = [item for item in spec.objects if item.kind in kinds]
+def _pick(spec: SceneSpec, rng: np.random.Generator, kinds: tuple[str, ...], exclude: Set[str]) -> ObjectSpec:
+    candidates = [item for item in spec.objects if item.kind in kinds and item.name not in exclude]
     if not candidates:
-        raise UnknownTask(f"the scene of seed {spec.seed} has none of {list(kinds)} to work on")
+        raise UnknownTask(f"the scene of seed {spec.seed} has too few of {list(kinds)} to work on")
     return candidates[rng.integers(len(candidates))]
 
 
-def _sample_reach(spec: SceneSpec, rng: np.random.Generator) -> Task:
-    target = _pick(spec, rng, tuple({item.kind for item in spec.objects}))
+def _sample_reach(spec: SceneSpec, rng: np.random.Generator, exclude: Set[str]) -> Task:
+    target = _pick(spec, rng, tuple(OBJECT_KINDS), exclude)
     x, y, height = target.position[0], target.position[1], target.size[2] + float(rng.uniform(0.06, 0.12))
     return Reach(target=target.name, instruction=f"hold the gripper over the {target.label}", goal=(x, y, height))
 
 
-def _sample_push(spec: SceneSpec, rng: np.random.Generator) -> Task:
-    target = _pick(spec, rng, _PUSHABLE)
+def _sample_push(spec: SceneSpec, rng: np.random.Generator, exclude: Set[str]) -> Task:
+    target = _pick(spec, rng, _PUSHABLE, exclude)
     goal = _free_place(spec, rng, target, distance=(0.10, 0.18))
     return Push(target=target.name, instruction=f"push the {target.label} {_direction(target, goal)}", goal=goal)
 
 
-def _sample_pick_place(spec: SceneSpec, rng: np.random.Generator) -> Task:
-    target = _pick(spec, rng, _GRASPABLE)
+def _sample_pick_place(spec: SceneSpec, rng: np.random.Generator, exclude: Set[str]) -> Task:
+    target = _pick(spec, rng, _GRASPABLE, exclude)
     goal = _free_place(spec, rng, target, distance=(0.15, 0.40))
     return PickPlace(target=target.name, instruction=f"put the {target.label} {_direction(target, goal)}", goal=goal)
 
 
-def _sample_stack(spec: SceneSpec, rng: np.random.Generator) -> Task:
-    target = _pick(spec, rng, _STACKABLE)
-    base = _pick(replace(spec, objects=tuple(item for item in spec.objects if item != target)), rng, _STACKABLE)
+def _sample_stack(spec: SceneSpec, rng: np.random.Generator, exclude: Set[str]) -> Task:
+    target = _pick(spec, rng, _STACKABLE, exclude)
+    base = _pick(spec, rng, _STACKABLE, exclude | {target.name})
     return Stack(target=target.name, base=base.name, instruction=f"put the {target.label} on the {base.label}")
 
 
-def _sample_open(spec: SceneSpec, rng: np.random.Generator) -> Task:
+def _sample_open(spec: SceneSpec, rng: np.random.Generator, exclude: Set[str]) -> Task:
     fixture = spec.fixtures[0]
     return Open(target=fixture.name, instruction=f"open the {fixture.label}")
 
 
-def _sample_close(spec: SceneSpec, rng: np.random.Generator) -> Task:
+def _sample_close(spec: SceneSpec, rng: np.random.Generator, exclude: Set[str]) -> Task:
     fixture = spec.fixtures[0]
     return Close(target=fixture.name, instruction=f"close the {fixture.label}")
 
@@ -238,13 +237,13 @@ def task_kind(name: str) -> TaskKind:
     return TASK_KINDS[name]
 
 
-def sample_task(name: str, spec: SceneSpec, *, seed: int) -> Task:
-    """A task of one family in a scene made for it.
+def sample_task(name: str, spec: SceneSpec, *, seed: int, exclude: Set[str] = frozenset()) -> Task:
+    """A task of one family in a scene made for it, about none of the objects in `exclude`.
 
     Raises:
         UnknownTask: there is no such family, or the scene does not have what it needs.
     """
-    return task_kind(name).sample(spec, np.random.default_rng((seed, 2)))
+    return task_kind(name).sample(spec, np.random.default_rng((seed, 2)), exclude)
 
 
 def _free_place(
@@ -258,8 +257,7 @@ def _free_place(
     for _ in range(300):
         angle = rng.uniform(-np.pi, np.pi)
         goal = start + rng.uniform(*distance) * np.array([np.cos(angle), np.sin(angle)])
-        inside = all(low <= value <= high for value, (low, high) in zip(goal, _PLACE_AREA, strict=True))
-        if not inside:
+        if not all(low <= value <= high for value, (low, high) in zip(goal, _PLACE_AREA, strict=True)):
             continue
         room = min((_distance_to_segment(p, start, goal) - r - target.radius for p, r in others), default=1.0)
         if room > best_room:
@@ -271,7 +269,7 @@ def _free_place(
 
 def _distance_to_segment(point: FloatArray, start: FloatArray, end: FloatArray) -> float:
     along = end - start
-    u = float(np.clip((point - start) @ along / max(along @ along, 1e-12), 0.0, 1.0))
+    u = float(np.clip((point - start) @ along / max(float(along @ along), 1e-12), 0.0, 1.0))
     return float(np.linalg.norm(point - start - u * along))
 
 
