@@ -43,13 +43,9 @@ Part = tuple[str, trimesh.Trimesh]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="unpacked pybullet_data/franka_panda")
-    parser.add_argument(
-        "target", type=Path, help="folder that receives panda.urdf and meshes/"
-    )
+    parser.add_argument("target", type=Path, help="folder that receives panda.urdf and meshes/")
     arguments = parser.parse_args()
     convert(arguments.source, arguments.target)
 
@@ -69,16 +65,12 @@ def convert(source: Path, target: Path) -> None:
             for child in element.findall(tag):
                 element.remove(child)
     ET.indent(robot)
-    ET.ElementTree(robot).write(
-        target / "panda.urdf", encoding="utf-8", xml_declaration=True
-    )
+    ET.ElementTree(robot).write(target / "panda.urdf", encoding="utf-8", xml_declaration=True)
     shutil.copyfile(source / "LICENSE.txt", target / "LICENSE.txt")
 
 
 def _convert_link(link: ET.Element, source: Path, target: Path) -> None:
-    if (inertial := link.find("inertial/mass")) is not None and float(
-        inertial.get("value", "0")
-    ) == 0:
+    if (inertial := link.find("inertial/mass")) is not None and float(inertial.get("value", "0")) == 0:
         link.remove(link.find("inertial"))  # a pure frame
     for visual in link.findall("visual"):
         link.remove(visual)
@@ -91,9 +83,7 @@ def _convert_link(link: ET.Element, source: Path, target: Path) -> None:
         link.remove(collision)
         path = _source_mesh(collision, source)
         name = f"meshes/collision/{path.stem}.stl"
-        _decimated(_welded(_parts(path)), COLLISION_FACES).convex_hull.export(
-            target / name
-        )
+        _decimated(_welded(_parts(path)), COLLISION_FACES).convex_hull.export(target / name)
         link.append(_geometry("collision", collision.find("origin"), name))
 
 
@@ -114,38 +104,42 @@ def _visual_parts(path: Path) -> list[Part]:
         by_colour.setdefault(_colour_name(mesh), []).append(mesh)
     welded = {colour: _welded(meshes) for colour, meshes in by_colour.items()}
     total = sum(mesh.area**0.5 for mesh in welded.values())
-    shares = {
-        colour: int(VISUAL_FACES * mesh.area**0.5 / total)
-        for colour, mesh in welded.items()
-    }
-    return [
-        (colour, _decimated(mesh, shares[colour])) for colour, mesh in welded.items()
-    ]
+    shares = {colour: int(VISUAL_FACES * mesh.area**0.5 / total) for colour, mesh in welded.items()}
+    parts = [(colour, _decimated(mesh, shares[colour])) for colour, mesh in welded.items()]
+    _turn_outwards([mesh for _, mesh in parts])
+    return parts
 
 
 def _visible(parts: list[trimesh.Trimesh]) -> list[trimesh.Trimesh]:
     """The parts without the faces from whose centre every straight way out is blocked."""
-    whole = trimesh.util.concatenate(
-        [trimesh.Trimesh(m.vertices, m.faces, process=False) for m in parts]
-    )
-    directions = np.random.default_rng(0).normal(size=(VISIBILITY_RAYS, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    seen = np.zeros(len(whole.faces), bool)
-    for direction in directions:
-        origins = whole.triangles_center[~seen] + 2e-4 * direction
-        if len(origins) == 0:
-            break
-        seen[~seen] = ~whole.ray.intersects_any(
-            origins, np.broadcast_to(direction, origins.shape)
-        )
-    offset, kept = 0, []
-    for mesh in parts:
-        faces = seen[offset : offset + len(mesh.faces)]
-        offset += len(mesh.faces)
-        if mesh.area_faces[faces].sum() > SMALLEST_PART:
-            mesh.update_faces(faces)
+    kept = []
+    for mesh, votes in zip(parts, _ways_out(parts), strict=True):
+        seen = (votes != 0).any(axis=1)
+        if mesh.area_faces[seen].sum() > SMALLEST_PART:
+            mesh.update_faces(seen)
             kept.append(mesh)
     return kept
+
+
+def _turn_outwards(parts: list[trimesh.Trimesh]) -> None:
+    """Wind every face so that its front is the side that sees more of the outside."""
+    for mesh, votes in zip(parts, _ways_out(parts), strict=True):
+        inwards = votes[:, 1] > votes[:, 0]
+        mesh.faces[inwards] = mesh.faces[inwards, ::-1]
+
+
+def _ways_out(parts: list[trimesh.Trimesh]) -> list[np.ndarray]:
+    """How many of some random directions lead outside from each face's front and from its back, shape [F, 2]."""
+    whole = trimesh.util.concatenate([trimesh.Trimesh(m.vertices, m.faces, process=False) for m in parts])
+    directions = np.random.default_rng(0).normal(size=(VISIBILITY_RAYS, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    votes = np.zeros((len(whole.faces), 2), int)
+    for direction in directions:
+        origins = whole.triangles_center + 2e-4 * direction
+        free = ~whole.ray.intersects_any(origins, np.broadcast_to(direction, origins.shape))
+        front = whole.face_normals @ direction > 0
+        votes += np.stack([free & front, free & ~front], axis=1)
+    return np.split(votes, np.cumsum([len(mesh.faces) for mesh in parts])[:-1])
 
 
 def _colour_name(mesh: trimesh.Trimesh) -> str:
@@ -155,9 +149,7 @@ def _colour_name(mesh: trimesh.Trimesh) -> str:
 
 
 def _welded(meshes: list[trimesh.Trimesh]) -> trimesh.Trimesh:
-    whole = trimesh.util.concatenate(
-        [trimesh.Trimesh(m.vertices, m.faces, process=False) for m in meshes]
-    )
+    whole = trimesh.util.concatenate([trimesh.Trimesh(m.vertices, m.faces, process=False) for m in meshes])
     whole.merge_vertices(digits_vertex=6)
     whole.update_faces(whole.nondegenerate_faces() & whole.unique_faces())
     whole.remove_unreferenced_vertices()
@@ -178,9 +170,7 @@ def _decimated(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     return mesh
 
 
-def _geometry(
-    tag: str, origin: ET.Element | None, mesh: str, colour: str = ""
-) -> ET.Element:
+def _geometry(tag: str, origin: ET.Element | None, mesh: str, colour: str = "") -> ET.Element:
     element = ET.Element(tag)
     if origin is not None:
         element.append(origin)
@@ -192,9 +182,7 @@ def _geometry(
 
 def _material(name: str, rgb: tuple[float, float, float]) -> ET.Element:
     material = ET.Element("material", name=f"panda_{name}")
-    ET.SubElement(
-        material, "color", rgba=" ".join(f"{channel:g}" for channel in (*rgb, 1.0))
-    )
+    ET.SubElement(material, "color", rgba=" ".join(f"{channel:g}" for channel in (*rgb, 1.0)))
     return material
 
 

@@ -111,7 +111,8 @@ def rotation_about(axis: ArrayLike, angle: ArrayLike) -> FloatArray:
     x, y, z = np.asarray(axis, np.float64)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = np.asarray(angle, np.float64)[..., None, None]
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    rotation: FloatArray = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return rotation
 
 
 def from_rpy(xyz: ArrayLike, rpy: ArrayLike) -> FloatArray:

@@ -170,7 +170,9 @@ class RobotRenderer:
             self._links[index].trace(met, places[index], T_link_camera[index], colour=colour)
         seen = np.flatnonzero(np.less(met.depth, np.inf, out=rendering.mask[frames].reshape(-1)))
         frame, pixel = np.divmod(seen, camera.height * camera.width)
-        rendering.points[frames].reshape(-1, 3)[seen] = met.rays.reshape(-1, 3)[pixel] * met.depth[seen, None]
+        rendering.points[frames].reshape(-1, 3)[seen] = (
+            met.rays.reshape(-1, 3).take(pixel, axis=0) * met.depth[seen, None]
+        )
         if colour and len(seen):
             brightness = self._shading.brightness(T_link_camera)
             shades = self._shading.colours(brightness, frame, met.face[seen], met.u[seen], met.v[seen])

@@ -30,15 +30,16 @@ class Shading:
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         self._normals: list[Floats] = []
-        corners: list[NDArray[np.int64]] = []
-        first = 0
+        corners = [np.empty((0, 3), np.intp)]
+        ends = [0]
         for surface in surfaces:
             rounded = np.round(surface.normals.reshape(-1, 3), NORMAL_DIGITS)
             normals, index = np.unique(rounded, axis=0, return_inverse=True)
-            corners.append(index.reshape(-1, 3) + first)
-            self._normals.append(normals)
-            first += len(normals)
-        self._corners = np.concatenate([np.empty((0, 3), np.int64), *corners])
+            corners.append(index.reshape(-1, 3) + ends[-1])
+            self._normals.append(np.ascontiguousarray(normals.T))
+            ends.append(ends[-1] + len(normals))
+        self._corners = np.concatenate(corners)
+        self._ends = ends[1:]
         self._colours = np.float32(255) * np.concatenate(
             [np.empty((0, 3), np.float32), *(surface.colours for surface in surfaces)]
         )
@@ -51,14 +52,13 @@ class Shading:
         Args:
             T_link_camera: camera poses in the links' frames, shape [L, T, 4, 4].
         """
-        lights = (T_link_camera[..., :3, :3] @ self._lights).astype(np.float32)
-        lit = [
-            AMBIENT
-            + HEADLIGHT * np.abs(normals @ light[..., 0].T)
-            + KEY_LIGHT * np.maximum(normals @ light[..., 1].T, 0)
-            for normals, light in zip(self._normals, lights, strict=True)
-        ]
-        return np.ascontiguousarray(np.minimum(np.concatenate(lit), 1).T)
+        lights = np.swapaxes(T_link_camera[..., :3, :3] @ self._lights, -1, -2).astype(np.float32)
+        brightness = np.empty((lights.shape[1], self._ends[-1]), np.float32)
+        for normals, end, light in zip(self._normals, self._ends, lights, strict=True):
+            lit = KEY_LIGHT * np.maximum(light[:, 1] @ normals, 0)
+            lit += HEADLIGHT * np.abs(light[:, 0] @ normals)
+            np.minimum(lit + AMBIENT, 1, out=brightness[:, end - normals.shape[1] : end])
+        return brightness
 
     def colours(
         self, brightness: Floats, frames: NDArray[np.int64], faces: NDArray[np.int32], u: Floats, v: Floats
@@ -72,8 +72,9 @@ class Shading:
             u: weight of the face's second corner, shape [N].
             v: weight of the third corner, shape [N].
         """
-        at_corners = self._corners[faces]
+        at_corners = self._corners.take(faces, axis=0)
         at_corners += (frames * brightness.shape[1])[:, None]
-        lit = brightness.reshape(-1)[at_corners]
-        mixed = lit[:, 0] + u * (lit[:, 1] - lit[:, 0]) + v * (lit[:, 2] - lit[:, 0])
-        return (self._colours[faces] * mixed[:, None]).astype(np.uint8)
+        first, second, third = brightness.take(at_corners).T
+        mixed = first + u * (second - first) + v * (third - first)
+        shades: NDArray[np.uint8] = (self._colours.take(faces, axis=0) * mixed[:, None]).astype(np.uint8)
+        return shades

@@ -118,10 +118,12 @@ def _own_colour(mesh: trimesh.Trimesh) -> Colour:
     """The colour the mesh file gives, where it gives one."""
     look = mesh.visual
     if isinstance(look, trimesh.visual.TextureVisuals):
-        look = look.material
-    elif look is None or not look.defined:
+        colour = look.material.main_color
+    elif look is not None and look.defined:
+        colour = look.main_color
+    else:
         return DEFAULT_COLOUR
-    red, green, blue = (np.asarray(look.main_color[:3]) / 255).tolist()
+    red, green, blue = (np.asarray(colour[:3]) / 255).tolist()
     return red, green, blue
 
 
