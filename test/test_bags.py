@@ -181,6 +181,17 @@ def test_unknown_types_and_wrong_bytes_are_typed_errors() -> None:
         types.deserialize(b"\0\1\0\0\xff\xff\xff\xff", IMAGE)
 
 
+def test_what_dds_serialises_is_read_whatever_follows_it() -> None:
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import JointState
+
+    types = MessageTypes()
+    for length in range(1, 9):
+        data = serialize_message(JointState(name=["a" * length], position=[0.25]))
+        found = types.deserialize(data, "sensor_msgs/msg/JointState")
+        assert found.position.tolist() == [0.25] and found.velocity.tolist() == []
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.7, 0.99])
 def test_a_truncated_bag_says_how_far_it_is_readable_and_can_be_saved(tmp_path: Path, kept: float) -> None:
     bag = write_small_bag(tmp_path / "cut", images=40, size=256, compression="")

@@ -6,6 +6,7 @@ named: in the texts offered by a bag, as a ``.msg`` file of this checkout, or of
 
 import os
 import re
+import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from rosbags.typesys.store import Typestore
 from fourd_ros.errors import UnknownMessageType
 
 TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/(msg|action|srv)/[A-Za-z][A-Za-z0-9_]*")
+CDR_ORDERS = (b"\0\0", b"\0\1")
 MAX_DEFINITION_CHARS = 1_000_000
 MAX_SEQUENCE_LENGTH = 256 * 1024 * 1024
 
@@ -84,9 +86,14 @@ class MessageTypes(Mapping[str, type]):
             UnknownMessageType: no definition of the type is at hand, or the bytes are not of it.
         """
         self[typename]
+        if len(data) < 4 or bytes(data[:2]) not in CDR_ORDERS:
+            raise UnknownMessageType(f"{len(data)} bytes for '{typename}' do not begin like CDR")
+        definition = self.store.get_msgdef(typename)
+        read = definition.deserialize_cdr_le if data[1] else definition.deserialize_cdr_be
         try:
-            return self.store.deserialize_cdr(data, typename)
-        except (SerdeError, ValueError, KeyError) as error:
+            # What follows the message is of no account: DDS serialises into buffers that may be a little longer.
+            return read(memoryview(data)[4:], 0, definition.cls, self.store)[0]
+        except (SerdeError, ValueError, KeyError, struct.error) as error:
             raise UnknownMessageType(f"{len(data)} bytes are not a '{typename}': {error}") from error
 
     def _load(self, typename: str) -> None:

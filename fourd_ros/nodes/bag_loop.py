@@ -37,7 +37,7 @@ from fourd_ros.robot.kinematics import Kinematics
 
 NS = 1_000_000_000
 CONNECT_TIMEOUT = 20.0
-OBSERVATION_TIMEOUT = 5.0
+OBSERVATION_TIMEOUT = 2.0
 Motion = Literal["commanded", "measured", "given"]
 
 
@@ -279,10 +279,9 @@ class BagLoop:
         self._stack.callback(node.destroy_node)
         world_model = self._make_world_model(context, namespace)
         self._stack.callback(world_model.destroy_node)
-        self._spin(node, world_model)
         publishers = BagPublishers(node, self._topics_to_publish(), remaps=self._names_in(namespace), clock=False)
         self._client = WorldModelClient(node, name=f"{namespace}/world_model")
-        self._stack.callback(self._client.destroy)
+        self._spin(node, world_model)
         self._client.wait(timeout=CONNECT_TIMEOUT)
         publishers.wait_for_subscribers(publishers.topics, timeout=CONNECT_TIMEOUT, stopped=lambda: False)
         self._feed = BagFeed(self.reader, self.inputs, publishers, sync_slop=self._sync_slop, rate=self.settings.rate)
@@ -364,7 +363,7 @@ def _usable(inputs: WorldModelInputs, wanted: Sequence[str], path: Path) -> Worl
     if unknown:
         raise InvalidBag(f"'{path}' has no camera {unknown}; it has {[camera.name for camera in inputs.cameras]}")
     chosen = [camera for camera in inputs.cameras if camera.name in wanted] or complete
-    needed = [name for name in ("joint_states", "robot_description") if not getattr(inputs, name)]
-    if not chosen or needed or any(not camera.camera_info for camera in chosen):
+    fed = inputs.joint_states and inputs.robot_description and (inputs.tf or inputs.tf_static)
+    if not chosen or not fed or any(not camera.camera_info for camera in chosen):
         raise InvalidBag(f"'{path}' lacks {'; '.join(inputs.missing)}")
     return WorldModelInputs(**{**vars(inputs), "cameras": tuple(chosen)})

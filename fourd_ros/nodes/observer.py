@@ -145,6 +145,9 @@ class Observer:
     def observe(self, robot: RobotModel, *, frame: str = "", stamp_ns: int = 0, timeout: float = 0.0) -> Observation:
         """The observation at `stamp_ns`, or the newest complete one.
 
+        A named instant is answered from joint samples on both sides of it, if they come in time: so the answer
+        does not depend on what happened to arrive first.
+
         Args:
             robot: whose root is the world when `frame` is empty.
             frame: name of the world frame.
@@ -159,10 +162,12 @@ class Observer:
         """
         give_up = time.monotonic() + timeout
         while True:
+            late = time.monotonic() >= give_up
             try:
-                return self._observe_once(robot, frame or robot.kinematics.root, stamp_ns)
+                settled = stamp_ns != 0 and not late
+                return self._observe_once(robot, frame or robot.kinematics.root, stamp_ns, settled=settled)
             except (NoObservation, MissingCamera, TransformUnavailable):
-                if time.monotonic() >= give_up:
+                if late:
                     raise
             time.sleep(RETRY_PERIOD)
 
@@ -170,11 +175,11 @@ class Observer:
         with self._lock:
             self._instants.append((stamp_ns, images))
 
-    def _observe_once(self, robot: RobotModel, frame: str, stamp_ns: int) -> Observation:
+    def _observe_once(self, robot: RobotModel, frame: str, stamp_ns: int, *, settled: bool) -> Observation:
         problem: FourdError | None = None
         for stamp, images in self._choose(stamp_ns):
             try:
-                return self._decode(robot, frame, stamp, images)
+                return self._decode(robot, frame, stamp, images, settled=settled)
             except (NoObservation, TransformUnavailable) as error:
                 problem = problem or error
         assert problem is not None
@@ -200,8 +205,10 @@ class Observer:
         waiting = [f"{camera}/{kind}" for camera in self.cameras for kind in kinds]
         return ", ".join(topic for topic in waiting if not self._synchronizer.seen(topic)) or "matching stamps"
 
-    def _decode(self, robot: RobotModel, frame: str, stamp_ns: int, images: Mapping[str, Any]) -> Observation:
-        positions = self._positions_at(robot, stamp_ns)
+    def _decode(
+        self, robot: RobotModel, frame: str, stamp_ns: int, images: Mapping[str, Any], *, settled: bool
+    ) -> Observation:
+        positions = self._positions_at(robot, stamp_ns, settled=settled)
         root = robot.kinematics.root
         return Observation(
             stamp_ns=stamp_ns,
@@ -238,8 +245,11 @@ class Observer:
         """The nearest robot link above a camera in the TF tree, if it can move."""
         return next((name for name in self.transforms.ancestors(optical_frame) if name in robot.moving_links), "")
 
-    def _positions_at(self, robot: RobotModel, stamp_ns: int) -> dict[str, float]:
-        """Measured positions of all actuated joints, linear between samples [rad | m]."""
+    def _positions_at(self, robot: RobotModel, stamp_ns: int, *, settled: bool) -> dict[str, float]:
+        """Measured positions of all actuated joints, linear between samples [rad | m].
+
+        With `settled` no joint may have been heard last before `stamp_ns`.
+        """
         needed = robot.kinematics.joint_names
         with self._lock:
             samples = {n: (list(j.stamps), list(j.positions)) for n, j in self._joints.items() if n in needed}
@@ -255,5 +265,7 @@ class Observer:
                     f"joint '{name}' was last heard {age:.2f} s from the images at {readable(stamp_ns)}; "
                     f"needed within {self.limits.max_joint_age} s (do both use one clock?)"
                 )
+            if settled and stamps[-1] < stamp_ns:
+                raise NoObservation(f"joint '{name}' has not been heard since {readable(stamps[-1])}")
             positions[name] = float(np.interp(0.0, offsets, values))
         return positions
