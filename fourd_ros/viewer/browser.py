@@ -48,7 +48,7 @@ SHOTS = (
 """The pictures of the documentation."""
 
 
-def read_page(page: Path, fragment: str, *, width: int = 1200, height: int = 900) -> str:
+def read_page(page: Path, fragment: str, *, width: int = 800, height: int = 600) -> str:
     """The document after its scripts ran.
 
     Raises:
