@@ -129,7 +129,7 @@ def test_a_held_object_is_carried_with_the_hand(gripping: Rig) -> None:
     assert angle == pytest.approx(0.5 * 0.75, abs=0.03)
     assert np.linalg.norm(end[:2]) == pytest.approx(np.linalg.norm(start[:2]), abs=0.015)
     green = (rollout.views["front"].rgb[-1] == (0, 200, 0)).all(-1)
-    assert (rollout.views["front"].labels[-1][green] == HELD_LABEL).mean() > 0.9
+    assert (rollout.views["front"].labels[-1][green] == HELD_LABEL).mean() > 0.7
 
 
 def test_a_released_object_stays_where_it_was_let_go(gripping: Rig) -> None:
