@@ -166,9 +166,9 @@ class WorldModelClient:
             node = Node("world_model_client")
             executor = MultiThreadedExecutor(num_threads=2)
             executor.add_node(node)
+            client = cls(node, name=name)  # before spinning: rclpy looks into half-made action clients
             spinner = threading.Thread(target=executor.spin, daemon=True)
             spinner.start()
-            client = cls(node, name=name)
             try:
                 client.wait(timeout=timeout)
                 yield client
