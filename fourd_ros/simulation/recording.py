@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.data.episode import Episode, EpisodeView
-from fourd_ros.errors import UnknownTask
+from fourd_ros.errors import MissingCamera, TooLarge, UnknownTask
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.simulation.acting import act
+from fourd_ros.simulation.cameras import CAMERA_NAMES
 from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower
 from fourd_ros.simulation.objects import Vector
 from fourd_ros.simulation.policies import find_policy
@@ -21,6 +22,7 @@ from fourd_ros.simulation.tasks import Task, sample_task, task_kind
 FloatArray = NDArray[np.float64]
 
 TASK_SEPARATOR = "+"
+MAX_SIDE, MAX_RATE, MAX_DURATION = 2048, 250.0, 600.0
 CONTROL_PERIOD = 0.02
 _SETTLE = 0.3
 _REST = 0.5
@@ -40,6 +42,11 @@ class RecordingOptions:
         max_duration: longest episode [s].
         shadows: cast shadows in the pictures.
         camera_spread: how far cameras stray from their usual places, 0..1.
+
+    Raises:
+        UnknownTask: there is no such task or policy.
+        MissingCamera: there is no such camera.
+        TooLarge: more pixels or frames than the bounds of this module.
     """
 
     tasks: tuple[str, ...]
@@ -51,6 +58,24 @@ class RecordingOptions:
     max_duration: float = 30.0
     shadows: bool = True
     camera_spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.tasks and self.policies):
+            raise UnknownTask("name at least one task and one policy")
+        for names in self.tasks:
+            scene_options(names.split(TASK_SEPARATOR), cameras=self.cameras)
+        for policy in self.policies:
+            find_policy(policy)
+        unknown = set(self.cameras) - set(CAMERA_NAMES)
+        if unknown or not self.cameras:
+            raise MissingCamera(f"cameras {list(self.cameras)}; needed are some of {list(CAMERA_NAMES)}")
+        if max(self.width, self.height) > MAX_SIDE:
+            raise TooLarge(f"pictures of {self.width} x {self.height}; allowed are {MAX_SIDE} x {MAX_SIDE}")
+        if not (0 < self.rate <= MAX_RATE and 0 < self.max_duration <= MAX_DURATION):
+            raise TooLarge(
+                f"{self.rate} frames a second for {self.max_duration} s; "
+                f"allowed are up to {MAX_RATE} frames a second for up to {MAX_DURATION} s"
+            )
 
 
 def record_episode(seed: int, options: RecordingOptions) -> Episode:

@@ -1,0 +1,65 @@
+"""Episodes as pictures, for people who would rather look."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fourd_ros.data.episode import Episode
+from fourd_ros.errors import InvalidImage
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = (".png", ".gif")
+_NEAR, _FAR = 0.1, 2.5
+_ROBOT = (235, 235, 235)
+
+
+def save_pictures(episode: Episode, path: Path, *, frames: int = 8) -> None:
+    """A contact sheet (``.png``: time runs to the right) or a film at the speed of the recording (``.gif``).
+
+    Each camera gives a row of colour, one of depth (near is bright) and one of segmentation.
+
+    Args:
+        episode: what to show.
+        path: file to write; its ending says which.
+        frames: columns of a contact sheet.
+
+    Raises:
+        InvalidImage: neither ``.png`` nor ``.gif``.
+    """
+    if path.suffix not in FORMATS:
+        raise InvalidImage(f"'{path}' must end with one of {FORMATS}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        steps = np.linspace(0, len(episode.times) - 1, min(frames, len(episode.times))).round().astype(int)
+        columns = [_column(episode, int(step), stacked=True) for step in steps]
+        Image.fromarray(np.concatenate(columns, axis=1)).save(path)
+        return
+    film = [Image.fromarray(_column(episode, step, stacked=False)) for step in range(len(episode.times))]
+    period_ms = round(1000 / episode.rate)
+    film[0].save(path, save_all=True, append_images=film[1:], duration=period_ms, loop=0)
+
+
+def _column(episode: Episode, step: int, *, stacked: bool) -> Pixels:
+    """One instant: all pictures below each other, or a row a camera."""
+    rows: list[Pixels] = []
+    for view in episode.views.values():
+        pictures = [view.rgb[step], _shade(view.depth[step]), _colours(view.segmentation[step])]
+        rows += pictures if stacked else [np.concatenate(pictures, axis=1)]
+    return np.concatenate(rows, axis=0)
+
+
+def _shade(depth: NDArray[np.float32]) -> Pixels:
+    nearness = 1 - (np.nan_to_num(depth, nan=_FAR) - _NEAR) / (_FAR - _NEAR)
+    grey = (255 * np.clip(nearness, 0, 1)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _colours(segmentation: Pixels) -> Pixels:
+    """Black scene, light robot, and hues one golden angle apart for the rest."""
+    hue = np.arange(256)[:, None] * 2 * np.pi * 0.618 + np.array([0.0, 2.1, 4.2])
+    table = (127 + 110 * np.cos(hue)).astype(np.uint8)
+    table[0], table[255] = 0, _ROBOT
+    return np.asarray(table[segmentation])

@@ -1,0 +1,147 @@
+"""Many episodes into one folder: in parallel, resumable, the same for the same seeds."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fourd_ros.data.episode import Episode, load_episode, save_episode
+from fourd_ros.data.episode_bag import BagOptions, write_bag
+from fourd_ros.errors import InvalidEpisode
+from fourd_ros.simulation.recording import RecordingOptions, record_episode
+
+Format = Literal["episode", "bag"]
+
+FORMATS: tuple[Format, ...] = ("episode", "bag")
+MANIFEST = "recording.json"
+
+# One process does one core's work; more threads would only get into each other's way.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where episodes go.
+
+    Args:
+        folder: of all files.
+        formats: which files are written for each episode.
+        bag: how bags are written.
+    """
+
+    folder: Path
+    formats: tuple[Format, ...] = ("episode",)
+    bag: BagOptions = field(default_factory=BagOptions)
+
+    def path(self, seed: int, kind: Format) -> Path:
+        """File or folder of one episode."""
+        return self.folder / (f"episode_{seed:06d}.npz" if kind == "episode" else f"bag_{seed:06d}")
+
+    def missing(self, seed: int) -> tuple[Format, ...]:
+        """What is not there yet of one episode; what is there is whole."""
+        return tuple(kind for kind in self.formats if not self.path(seed, kind).exists())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeSummary:
+    """One line about an episode.
+
+    Args:
+        seed: of the episode.
+        tasks: what was to be done.
+        policy: who did it.
+        success: whether it was done.
+        frames: length.
+    """
+
+    seed: int
+    tasks: tuple[str, ...]
+    policy: str
+    success: bool
+    frames: int
+
+
+def record_dataset(
+    seeds: Sequence[int], options: RecordingOptions, target: Target, *, jobs: int = 1
+) -> Iterator[EpisodeSummary]:
+    """Record what is missing; yields a summary of each new episode as it is finished.
+
+    Args:
+        seeds: of the episodes.
+        options: what they have in common.
+        target: where they go.
+        jobs: processes; 1 records in this one.
+
+    Raises:
+        InvalidEpisode: the folder holds episodes that were recorded with other options.
+        UnknownTask: there is no such task or policy.
+        MissingDependency: no OpenGL library is installed.
+    """
+    _claim(target.folder, options)
+    todo = [seed for seed in seeds if target.missing(seed)]
+    if jobs == 1 or len(todo) < 2:
+        for seed in todo:
+            yield _record_one(seed, options, target)
+        return
+    os.environ.update(_ONE_THREAD)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=spawn) as pool:
+        futures = [pool.submit(_record_one, seed, options, target) for seed in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _claim(folder: Path, options: RecordingOptions) -> None:
+    """Note the options in the folder, or see that they are those noted there."""
+    manifest = folder / MANIFEST
+    wanted = json.loads(json.dumps(asdict(options)))
+    if manifest.exists():
+        found = _read_manifest(manifest)
+        if found != wanted:
+            other = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
+            raise InvalidEpisode(
+                f"'{folder}' holds episodes recorded with other {', '.join(other)}; name another folder or remove it"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = manifest.with_suffix(".partial")
+    partial.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, manifest)
+
+
+def _read_manifest(manifest: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidEpisode(f"'{manifest}' is damaged ({error}); remove it to start anew") from error
+    return dict(found)
+
+
+def _record_one(seed: int, options: RecordingOptions, target: Target) -> EpisodeSummary:
+    missing = target.missing(seed)
+    done = target.path(seed, "episode")
+    # A folder may get bags beside the episodes that are there already.
+    episode = load_episode(done) if done.exists() else record_episode(seed, options)
+    for kind in missing:
+        _write(episode, target.path(seed, kind), kind, target.bag)
+    return EpisodeSummary(
+        seed=seed,
+        tasks=episode.tasks,
+        policy=episode.policy,
+        success=episode.success,
+        frames=len(episode.times),
+    )
+
+
+def _write(episode: Episode, path: Path, kind: Format, bag: BagOptions) -> None:
+    if kind == "episode":
+        save_episode(episode, path)
+    else:
+        write_bag(episode, path, options=bag)
