@@ -61,7 +61,7 @@ def ros_is_sourced() -> bool:
 
 def _fingerprint(name: str, prefixes: list[Path]) -> str:
     digest = hashlib.sha256(f"{sys.version_info[:2]} {[str(prefix) for prefix in prefixes]}".encode())
-    for file in sorted(path for path in (SHIM, *SOURCES[name].rglob("*")) if path.is_file()):
+    for file in sorted(path for path in (Path(__file__), SHIM, *SOURCES[name].rglob("*")) if path.is_file()):
         digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return digest.hexdigest()
 
@@ -116,12 +116,19 @@ def build(name: str, folder: Path) -> Path:
 
 
 def _strip(stage: Path) -> None:
-    """Drop what only a C++ workspace uses, and metadata that would show up as a distribution of its own."""
-    shutil.rmtree(stage / "include", ignore_errors=True)
-    for unwanted in (*stage.glob("py/*.egg-info"), *stage.rglob("__pycache__"), *stage.glob("share/*/cmake")):
-        shutil.rmtree(unwanted)
-    for source in stage.glob("py/**/*.c"):
-        source.unlink()
+    """Drop what only a C++ workspace uses, paths of this machine, and metadata of a distribution of its own."""
+    unwanted = (
+        "include",
+        "py/*.egg-info",
+        "share/*/cmake",
+        "share/*/environment",
+        "**/parent_prefix_path",
+        "**/__pycache__",
+    )
+    for folder in [folder for pattern in unwanted for folder in stage.glob(pattern)]:
+        shutil.rmtree(folder)
+    for file in (*stage.glob("py/**/*.c"), *stage.glob("share/*/local_setup.*"), *stage.glob("share/*/package.dsv")):
+        file.unlink()
 
 
 def staged_files(stage: Path) -> Iterator[tuple[bool, str, list[str]]]:
