@@ -44,3 +44,8 @@ def test_senseless_budgets_are_refused(bad: dict[str, float]) -> None:
 def test_voxels_too_small_to_count_are_refused() -> None:
     with pytest.raises(InvalidCloud, match="use larger ones"):
         reduce(CLOUD, max_points=10, voxel_size=1e-9)
+
+
+def test_the_first_point_of_a_voxel_is_the_one_chosen() -> None:
+    cloud = np.repeat(CLOUD[:100] * 10, 3, axis=0)
+    np.testing.assert_array_equal(reduce(cloud, max_points=1000, voxel_size=1e-3), np.arange(0, 300, 3))

@@ -40,5 +40,7 @@ def _first_of_each_voxel(points: NDArray[np.floating], voxel_size: float) -> NDA
             f"at most {MAX_CELLS_PER_AXIS} of them a side are possible, use larger ones"
         )
     x, y, z = cells.astype(np.int64).T
-    _, first = np.unique((x * MAX_CELLS_PER_AXIS + y) * MAX_CELLS_PER_AXIS + z, return_index=True)
-    return np.sort(first)
+    keys = (x * MAX_CELLS_PER_AXIS + y) * MAX_CELLS_PER_AXIS + z
+    order = np.argsort(keys)
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    return np.sort(np.minimum.reduceat(order, starts))
