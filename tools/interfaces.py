@@ -61,7 +61,7 @@ def ros_is_sourced() -> bool:
 
 def _fingerprint(name: str, prefixes: list[Path]) -> str:
     digest = hashlib.sha256(f"{sys.version_info[:2]} {[str(prefix) for prefix in prefixes]}".encode())
-    for file in sorted(path for path in (Path(__file__), SHIM, *SOURCES[name].rglob("*")) if path.is_file()):
+    for file in sorted(path for path in (Path(__file__).resolve(), SHIM, *SOURCES[name].rglob("*")) if path.is_file()):
         digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return digest.hexdigest()
 
