@@ -166,6 +166,7 @@ def test_installed_packages_are_found(meshes: Path, monkeypatch: pytest.MonkeyPa
         "{outside}/part.stl",
         "link.stl",
         "https://example.org/part.stl",
+        "file://[part.stl",
     ],
 )
 def test_meshes_outside_the_allowed_roots_are_refused(meshes: Path, reference: str) -> None:
@@ -184,7 +185,9 @@ def test_given_roots_replace_the_default_ones(meshes: Path) -> None:
     RobotDescription.from_urdf(text, base_directory=meshes / "allowed", allowed_roots=[meshes])
 
 
-@pytest.mark.parametrize("reference", ["package://not_installed/part.stl", "part.stl"])
+@pytest.mark.parametrize(
+    "reference", ["package://not_installed/part.stl", "package:///part.stl", "package://../part.stl", "part.stl"]
+)
 def test_meshes_nobody_can_find_are_named(reference: str) -> None:
     with pytest.raises(MeshUnavailable, match=r"part\.stl"):
         RobotDescription.from_urdf(mesh_robot(reference))
@@ -225,3 +228,8 @@ def test_only_robot_files_are_loaded(tmp_path: Path, name: str) -> None:
     (tmp_path / "robot.py").write_text("")
     with pytest.raises(PathNotAllowed, match=name):
         load_description(tmp_path / name)
+
+
+def test_names_that_no_file_can_have_are_refused() -> None:
+    with pytest.raises(MeshUnavailable, match="null"):
+        RobotDescription.from_urdf(mesh_robot("package://fourd_ros/assets/%00.stl"))

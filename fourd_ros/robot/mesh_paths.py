@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fourd_ros.errors import MeshUnavailable, PathNotAllowed
 
@@ -32,9 +32,13 @@ class MeshPaths:
 
         Raises:
             PathNotAllowed: it lies below no allowed root, or is not local.
-            MeshUnavailable: no such package, or a relative reference without `base_directory`.
+            MeshUnavailable: no such package, no possible file name, or a relative reference without `base_directory`.
         """
-        path = self._locate(reference).resolve()
+        located = self._locate(reference)
+        try:
+            path = located.resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # loops of links, names no file can have
+            raise MeshUnavailable(f"mesh '{reference}' cannot be a file: {error}") from error
         roots = self._roots()
         if not any(path.is_relative_to(root) for root in roots):
             raise PathNotAllowed(
@@ -44,12 +48,13 @@ class MeshPaths:
         return path
 
     def _locate(self, reference: str) -> Path:
-        parts = urlsplit(reference)
-        if parts.scheme == "package":
-            return self._package(parts.netloc, reference) / unquote(parts.path).lstrip("/")
-        if parts.scheme == "file":
-            return Path(unquote(parts.path))
-        if parts.scheme:
+        scheme, separator, rest = reference.partition("://")
+        if separator and scheme == "package":
+            package, _, inside = rest.partition("/")
+            return self._package(package, reference) / unquote(inside).lstrip("/")
+        if separator and scheme == "file":
+            return Path("/", unquote(rest.removeprefix("localhost")))
+        if separator:
             raise PathNotAllowed(f"mesh '{reference}'; only package://, file:// and relative references are read")
         if os.path.isabs(reference):
             return Path(reference)
