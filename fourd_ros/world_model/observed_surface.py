@@ -20,25 +20,23 @@ MISSED = 1e30
 """Embree's distance of a ray that hits nothing is greater."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Patch:
-    """Triangles between the pixels of one view: corners in the world [m], [F, 3, 3], and their colours."""
-
-    corners: Points
-    colours: Pixels
-
-
 class ObservedSurface:
     """Chosen pixels of several views, connected to their neighbours, for ray casting.
 
+    The triangles may be coarser than the pixels; their colours are looked up in the images and are not.
+
     Args:
         pixels: views, and which of their pixels to take, shape [H, W].
+        stride: every so many pixels are corners of triangles.
     """
 
-    def __init__(self, pixels: Iterable[tuple[View, Mask]]) -> None:
-        patches = [_patch(view, mask) for view, mask in pixels]
+    def __init__(self, pixels: Iterable[tuple[View, Mask]], *, stride: int = 1) -> None:
+        pixels = list(pixels)
+        patches = [_patch(view, mask, stride) for view, mask in pixels]
         corners = np.concatenate([patch.corners for patch in patches])
-        self._colours = np.concatenate([patch.colours for patch in patches])
+        self._sources = np.concatenate([patch.sources for patch in patches])
+        self._image = np.repeat(np.arange(len(patches)), [len(patch.corners) for patch in patches])
+        self._images = [view.rgb for view, _ in pixels]
         self._box = box_corners(corners.reshape(-1, 3)) if len(corners) else None
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, corners) if len(corners) else None
@@ -80,28 +78,44 @@ class ObservedSurface:
         chosen = met.reshape(-1)
         rendering.mask[window] = met
         rendering.points[window][met] = rays[met] * hits["tfar"][chosen, None]
-        u, v = hits["u"][chosen], hits["v"][chosen]
-        nearest_corner = np.argmax([1 - u - v, u, v], axis=0)
-        rendering.rgb[window][met] = self._colours[hits["primID"][chosen], nearest_corner]
+        rendering.rgb[window][met] = self._colours(hits["primID"][chosen], hits["u"][chosen], hits["v"][chosen])
+
+    def _colours(self, face: NDArray[np.int32], u: NDArray[np.float32], v: NDArray[np.float32]) -> Pixels:
+        """Colours of points on faces, from the images that the faces were seen in, shape [N, 3]."""
+        a, b, c = np.moveaxis(self._sources[face], 1, 0)
+        rows, columns = np.rint(a + u[:, None] * (b - a) + v[:, None] * (c - a)).astype(np.intp).T
+        colours = np.empty((len(face), 3), np.uint8)
+        image = self._image[face]
+        for number, pixels in enumerate(self._images):
+            seen = image == number
+            colours[seen] = pixels[rows[seen], columns[seen]]
+        return colours
 
 
-def _patch(view: View, mask: Mask) -> _Patch:
-    """Two triangles for every square of four neighbouring pixels, where the surface does not tear."""
+@dataclass(frozen=True, kw_only=True)
+class _Patch:
+    """Triangles between pixels of one view.
+
+    Args:
+        corners: in the world [m], shape [F, 3, 3].
+        sources: row and column of every corner, shape [F, 3, 2].
+    """
+
+    corners: Points
+    sources: NDArray[np.float32]
+
+
+def _patch(view: View, mask: Mask, stride: int) -> _Patch:
+    """Two triangles for every square of four pixels `stride` apart, where the surface does not tear."""
     known = mask & np.isfinite(view.points[..., 2])
     depth = np.where(known, view.points[..., 2], np.float32(np.nan))
-    index = np.arange(depth.size).reshape(depth.shape)
+    index = np.arange(depth.size).reshape(depth.shape)[::stride, ::stride]
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    triangles = np.concatenate(
-        [np.stack([a, c, b], axis=-1).reshape(-1, 3), np.stack([b, c, d], axis=-1).reshape(-1, 3)]
-    )
+    triangles = np.concatenate([np.stack([a, c, b], axis=-1), np.stack([b, c, d], axis=-1)]).reshape(-1, 3)
     z = depth.reshape(-1)[triangles]
-    with np.errstate(invalid="ignore"):
-        whole = z.max(axis=1) - z.min(axis=1) < TEAR * z.min(axis=1)
-    chosen = triangles[whole]
-    world = _in_world(view, chosen)
-    return _Patch(corners=world, colours=view.rgb.reshape(-1, 3)[chosen])
-
-
-def _in_world(view: View, triangles: NDArray[np.int64]) -> Points:
-    points = apply(view.T_world_camera, view.points.reshape(-1, 3)).astype(np.float32)
-    return np.ascontiguousarray(points[triangles])
+    nearest, farthest = z.min(axis=1), z.max(axis=1)
+    triangles = triangles[farthest - nearest < stride * TEAR * nearest]
+    used, place = np.unique(triangles, return_inverse=True)
+    world = apply(view.T_world_camera, view.points.reshape(-1, 3)[used]).astype(np.float32, copy=False)
+    sources = np.stack(np.divmod(triangles, depth.shape[1]), axis=-1).astype(np.float32)
+    return _Patch(corners=world[place.reshape(-1, 3)], sources=sources)

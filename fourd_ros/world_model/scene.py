@@ -19,6 +19,9 @@ ROBOT_MARGIN = 0.02
 ROBOT_FRINGE = 1
 """Uncertainty of the rendered silhouette [px]; wider, and small things between the fingers are taken for fingers."""
 
+STATIC_STRIDE = 2
+"""Every so many pixels of the static scene are corners of its surface; colours stay as fine as the images."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -45,7 +48,8 @@ class Scene:
     def static_surface(self) -> ObservedSurface:
         """All that stays, in the world."""
         views = self.observation.views
-        return ObservedSurface((view, ~self.robot[name] & ~self.held[name]) for name, view in views.items())
+        rest = ((view, ~self.robot[name] & ~self.held[name]) for name, view in views.items())
+        return ObservedSurface(rest, stride=STATIC_STRIDE)
 
     @cached_property
     def held_surface(self) -> ObservedSurface:
