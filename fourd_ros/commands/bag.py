@@ -81,7 +81,9 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", nargs="+", default=[], metavar="TOPIC", help="all but these")
     parser.add_argument("--max-duration", type=float, default=0.0, metavar="S", help="stop after S seconds")
     parser.add_argument("--max-size", type=float, default=0.0, metavar="MB", help="stop after MB of messages")
-    parser.add_argument("--compression", choices=("zstd", "none"), default="zstd", help="of the file's chunks")
+    parser.add_argument(
+        "--compression", choices=("none", "zstd"), default="none", help="zstd is too slow for several raw cameras"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the bag when the new one is whole")
     parser.add_argument("--use-sim-time", action="store_true", help="times of recording from /clock")
     parser.add_argument("--json", action="store_true", help="print a report for scripts; no progress line")
@@ -175,7 +177,7 @@ def _spin(node: Any, recorder: Any, interrupted: "_Interruption", bar: Any) -> N
     try:
         while rclpy.ok(context=node.context) and not interrupted.is_set() and not recorder.finished:
             executor.spin_once(timeout_sec=SPIN_PERIOD)
-            bar.update(recorder.report().data_bytes - bar.n)
+            bar.update(recorder.data_bytes - bar.n)
     finally:
         executor.shutdown()
 

@@ -59,7 +59,7 @@ class BagRecorder:
 
     Args:
         node: spun by one thread; its clock gives the times of recording.
-        writer: an open bag.
+        writer: an open bag, empty so far.
         settings: what is recorded, and for how long.
     """
 
@@ -67,7 +67,6 @@ class BagRecorder:
         self._node, self._writer, self._settings = node, writer, settings
         self._subscriptions: dict[str, Subscription] = {}
         self._began = time.monotonic()
-        self._written_before = (writer.message_count, writer.byte_count)
         self._skipped: dict[str, str] = {}
         self._failure: FourdError | None = None
         self._timer = node.create_timer(DISCOVERY_PERIOD, self._discover)
@@ -82,18 +81,22 @@ class BagRecorder:
         """
         if self._failure is not None:
             raise self._failure
-        settings, report = self._settings, self.report()
+        settings = self._settings
         return bool(
-            (settings.max_bytes and report.data_bytes >= settings.max_bytes)
+            (settings.max_bytes and self.data_bytes >= settings.max_bytes)
             or (settings.max_duration and time.monotonic() - self._began >= settings.max_duration)
         )
 
+    @property
+    def data_bytes(self) -> int:
+        """Serialised size of what was recorded so far."""
+        return self._writer.byte_count
+
     def report(self) -> RecordReport:
         """What was recorded so far."""
-        messages, data_bytes = self._written_before
         return RecordReport(
-            messages=self._writer.message_count - messages,
-            data_bytes=self._writer.byte_count - data_bytes,
+            messages=self._writer.message_count,
+            data_bytes=self.data_bytes,
             topics=sorted(self._subscriptions),
             skipped=dict(self._skipped),
         )
