@@ -3,7 +3,8 @@
 Two clocks. *Answer*: starts when the images, joints and transforms are in the node's observer as messages and stops
 when the result and all its frames are serialised; nothing is sent. *Round trip*: starts in a client in another
 process before the goal is sent and stops when result and frames have arrived there. The anchor beside them is a
-plain copy of the bytes of the frames. Last, the active node's CPU time while nothing comes in.
+plain copy of the bytes of the frames. *Cancel*: from the client's request to the goal's final state at the client,
+while a model works in steps of 20 ms. Last, the active node's CPU time while nothing comes in.
 
     python benchmarks/imagine.py [--repeat 40]
 """
@@ -12,14 +13,15 @@ import argparse
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import measure, report, resident_mb
+from measure import measure, percentiles, report, resident_mb
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "test"))
@@ -51,6 +53,7 @@ def main() -> None:
         for size, cameras in ((128, ("front",)), (128, ("front", "wrist")), (480, ("front",))):
             rows.append(answer_row(size, cameras, args.repeat))
         rows.append(round_trip_row(128, ("front",), args.repeat))
+        rows.append(cancel_row(args.repeat // 2))
         rows.append(idle_row())
     report("imagine", rows)
 
@@ -94,7 +97,7 @@ def answer_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str, An
 def round_trip_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str, Any]:
     """Goal and frames through two processes."""
     from fourd_ros.bridge.trajectories import trajectory_from_message
-    from fourd_ros.client import ImagineFailed, WorldModelClient
+    from fourd_ros.client import WorldModelClient
 
     with server(cameras), WorldModelClient.connect(timeout=30.0) as world:
         publisher = RigPublisher(world.node, Rig(size=size), cameras=cameras)
@@ -104,18 +107,49 @@ def round_trip_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str
             rollouts = world.imagine([candidate], step=STEP).result(timeout=10.0)
             world.frames(rollouts[0].rollout_id)
 
-        for attempt in range(100):
-            publisher.publish(STAMP + attempt)
-            try:
-                ask()
-                break
-            except ImagineFailed:
-                time.sleep(0.1)
+        answered(world, publisher, ask)
         timing = measure(ask, repeat=repeat, warmup=5)
     return {
         "what": f"round trip, {STEPS} steps, {size} x {size}, {'+'.join(cameras)}",
         **{f"{name}_ms": value for name, value in timing.items()},
     }
+
+
+def cancel_row(repeat: int) -> dict[str, Any]:
+    """Cancel requests to a model with steps of 20 ms (the goal: 50 ms + 1 step)."""
+    from slow_model import STEP as MODEL_STEP
+
+    from fourd_ros.bridge.trajectories import trajectory_from_message
+    from fourd_ros.client import ImagineFailed, WorldModelClient
+
+    latencies = []
+    with server(("front",), backend="slow_model:SlowModel"), WorldModelClient.connect(timeout=30.0) as world:
+        publisher = RigPublisher(world.node, Rig(size=64), cameras=("front",))
+        candidate = trajectory_from_message(make_goal(publisher).candidates[0])
+        answered(world, publisher, lambda: world.imagine([candidate], step=STEP).result(timeout=10.0))
+        for _ in range(repeat):
+            working = threading.Event()
+            handle = world.imagine([candidate], step=STEP, feedback=lambda f, w=working: w.set() if f.stage else None)
+            working.wait(10.0)
+            started = time.perf_counter()
+            handle.cancel()
+            with suppress(ImagineFailed):
+                handle.result(timeout=10.0)
+            latencies.append((time.perf_counter() - started) * 1e3)
+    return {"what": "cancel", **{f"{k}_ms": v for k, v in percentiles(latencies).items()}, "step_ms": MODEL_STEP * 1e3}
+
+
+def answered(world: Any, publisher: RigPublisher, ask: Callable[[], object]) -> None:
+    """Publish instants until a question is answered."""
+    from fourd_ros.client import ImagineFailed
+
+    for attempt in range(100):
+        publisher.publish(STAMP + attempt)
+        try:
+            ask()
+            return
+        except ImagineFailed:
+            time.sleep(0.1)
 
 
 def idle_row() -> dict[str, Any]:
@@ -167,11 +201,19 @@ def make_goal(publisher: RigPublisher) -> Any:
 
 
 @contextmanager
-def server(cameras: tuple[str, ...]) -> Iterator["subprocess.Popen[bytes]"]:
+def server(cameras: tuple[str, ...], *, backend: str = "kinematic") -> Iterator["subprocess.Popen[bytes]"]:
     """A world model node in another process."""
-    command = [sys.executable, "-m", "fourd_ros.nodes.world_model", "--ros-args", "-p", f"cameras:=[{', '.join(cameras)}]"]
-    command += ["-p", "image_reliability:=reliable", "--log-level", "error"]
-    process = subprocess.Popen(command)
+    command = [
+        sys.executable,
+        "-m",
+        "fourd_ros.nodes.world_model",
+        "--ros-args",
+        "-p",
+        f"cameras:=[{', '.join(cameras)}]",
+    ]
+    command += ["-p", f"backends:=['{backend}']", "-p", "image_reliability:=reliable", "--log-level", "error"]
+    path = os.pathsep.join([str(ROOT / "test"), str(ROOT)])
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:
         yield process
     finally:
