@@ -1,6 +1,6 @@
 """What tests with real ROS nodes share: a domain of their own, spinning, waiting, other processes."""
 
-import hashlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -20,15 +20,23 @@ TIMEOUT = 30.0
 """Nothing here takes that long [s]; a condition that is not met by then never will be."""
 
 
-def _own_domain() -> int:
-    """A domain that no other worker, and hardly another run on this machine, uses (highest allowed: 232)."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    return 1 + int(hashlib.sha256(run.encode()).hexdigest(), 16) % 100 + int(worker.removeprefix("gw"))
+def _reserve_domain() -> tuple[int, IO[str]]:
+    """A domain (1 to 100) that no other test process on this machine uses, and the lock that keeps it."""
+    for offset in range(100):
+        domain = 1 + (os.getpid() + offset) % 100
+        lock = Path(tempfile.gettempdir(), f"fourd_test_domain_{domain}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+        else:
+            return domain, lock
+    raise RuntimeError("a hundred test processes run already")
 
 
 # Before the first rclpy context or MuJoCo import of the process; children inherit it.
-os.environ["ROS_DOMAIN_ID"] = str(_own_domain())
+_domain, _domain_lock = _reserve_domain()
+os.environ["ROS_DOMAIN_ID"] = str(_domain)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="fourd_test_log_")
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds_large_messages.xml")
@@ -67,7 +75,7 @@ def ros_context() -> Iterator[Any]:
 @contextmanager
 def spinning() -> Iterator[Callable[..., Any]]:
     """Yields ``spin(*nodes)``, which serves nodes from a background executor; they are destroyed at the end."""
-    from fourd_ros.nodes.base import make_executor
+    from fourd_ros.nodes.executor import make_executor
 
     running: list[tuple[Any, threading.Thread, tuple[Any, ...]]] = []
 

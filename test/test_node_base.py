@@ -263,7 +263,7 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def test_a_hundred_lifecycle_cycles_leave_nothing_behind(spin: Any, rclpy_context: Any) -> None:
+def test_a_hundred_lifecycle_cycles_leave_nothing_behind(spin: Any, call: Any) -> None:
     node = spin(make_echo(autostart=False))
 
     def cycle() -> None:
@@ -275,15 +275,28 @@ def test_a_hundred_lifecycle_cycles_leave_nothing_behind(spin: Any, rclpy_contex
     for _ in range(5):
         cycle()
     gc.collect()
-    before, threads, timers = resident_bytes(), threading.active_count(), len(list(node.timers))
+    before, timers = resident_bytes(), len(list(node.timers))
     for _ in range(100):
         cycle()
     gc.collect()
     assert node.hooks[-4:] == ["load", "start", "stop", "unload"]
     assert len(list(node.timers)) == timers
     assert list(node.subscriptions) == []
-    assert threading.active_count() <= threads
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("echo.")]
     assert resident_bytes() - before < 20e6
+    assert state(call) == State.PRIMARY_STATE_UNCONFIGURED, "the executor outlived entities that went while it waited"
+
+
+def test_a_callback_that_raises_does_not_end_the_executor(spin: Any, wait_for: Any) -> None:
+    node = spin(Node("plain"))
+    calls: list[None] = []
+
+    def fail() -> None:
+        calls.append(None)
+        raise RuntimeError("a bug")
+
+    node.create_timer(0.01, fail)
+    wait_for(lambda: len(calls) > 2, "calls after the first failure")
 
 
 def test_run_ends_with_status_0_on_both_signals_and_1_on_a_bad_parameter(run_node: Any, wait_for: Any) -> None:

@@ -1,6 +1,5 @@
 """The base of every node: a managed lifecycle that gives back what it took, and errors that are seen."""
 
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 import rclpy
 from rclpy.callback_groups import CallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -24,11 +23,9 @@ from fourd_ros.bridge.clock import ClockWatch, steady_clock
 from fourd_ros.bridge.diagnostics import UNEXPECTED, Counters, DiagnosticsPublisher
 from fourd_ros.bridge.parameters import declare, parameter
 from fourd_ros.errors import FourdError
+from fourd_ros.nodes.executor import make_executor
 from fourd_ros.nodes.transport import use_large_messages
 from fourd_ros.nodes.worker import Worker
-
-MIN_EXECUTOR_THREADS = 8
-"""Callbacks of actions wait in threads; the rest of the node must still be served."""
 
 WARNING_PERIOD = 5.0
 """The same kind of problem is logged this often [s]; its counter counts every time."""
@@ -131,12 +128,12 @@ class FourdNode(LifecycleNode):
         self,
         msg_type: Any,
         topic: str,
-        callback: Callable[[Any], None],
+        callback: Callable[[Any], object],
         qos: QoSProfile | int,
         *,
         raw: bool = False,
         group: CallbackGroup | None = None,
-    ) -> Subscription:
+    ) -> Subscription[Any]:
         """A subscription whose callback's errors are counted and logged."""
         subscription = self.create_subscription(
             msg_type, topic, self.guarded(callback), qos, raw=raw, callback_group=group
@@ -144,7 +141,7 @@ class FourdNode(LifecycleNode):
         self.defer(lambda: self.destroy_subscription(subscription))
         return subscription
 
-    def advertise(self, msg_type: Any, topic: str, qos: QoSProfile | int) -> Publisher:
+    def advertise(self, msg_type: Any, topic: str, qos: QoSProfile | int) -> Publisher[Any]:
         """A publisher."""
         publisher = self.create_publisher(msg_type, topic, qos)
         self.defer(lambda: self.destroy_publisher(publisher))
@@ -163,7 +160,7 @@ class FourdNode(LifecycleNode):
         self.defer(lambda: self.destroy_service(service))
         return service
 
-    def every(self, period: float, callback: Callable[[], None], *, group: CallbackGroup | None = None) -> Timer:
+    def every(self, period: float, callback: Callable[[], object], *, group: CallbackGroup | None = None) -> Timer:
         """A timer of steady time (a paused or missing ``/clock`` does not hold it), `period` in seconds."""
         timer = self.create_timer(period, self.guarded(callback), callback_group=group, clock=steady_clock())
         self.defer(lambda: self.destroy_timer(timer))
@@ -308,11 +305,6 @@ class FourdNode(LifecycleNode):
         self.autostart_result = result
         if self.is_active:
             self.get_logger().info("is active")
-
-
-def make_executor() -> MultiThreadedExecutor:
-    """The executor every process of this package spins its nodes with."""
-    return MultiThreadedExecutor(num_threads=max(MIN_EXECUTOR_THREADS, os.cpu_count() or 1))
 
 
 def run(node_class: Callable[[], Node], args: Sequence[str] | None = None) -> int:

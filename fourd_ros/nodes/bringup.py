@@ -10,7 +10,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from fourd_ros.errors import InvalidParameter
-from fourd_ros.nodes.base import FourdNode, make_executor
+from fourd_ros.nodes.base import FourdNode
+from fourd_ros.nodes.executor import make_executor
 from fourd_ros.nodes.graphs import Graph, PlannedNode
 from fourd_ros.nodes.transport import use_large_messages
 

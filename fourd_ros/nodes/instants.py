@@ -63,7 +63,8 @@ class Instants:
         seen: Instant | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda last=seen: self._newest is not last or not self._open)
+                while self._newest is seen and self._open:
+                    self._changed.wait()
                 if not self._open:
                     return
                 seen = self._newest

@@ -90,9 +90,9 @@ class SimulatedTopics:
 
 class _CameraTopics:
     def __init__(self, node: FourdNode, name: str) -> None:
-        self._image: Publisher = node.advertise(Image, f"{name}/image", RESULT)
-        self._depth: Publisher = node.advertise(Image, f"{name}/depth", RESULT)
-        self._info: Publisher = node.advertise(CameraInfo, f"{name}/camera_info", RESULT)
+        self._image: Publisher[Any] = node.advertise(Image, f"{name}/image", RESULT)
+        self._depth: Publisher[Any] = node.advertise(Image, f"{name}/depth", RESULT)
+        self._info: Publisher[Any] = node.advertise(CameraInfo, f"{name}/camera_info", RESULT)
 
     def publish(self, simulator: Simulator, name: str, stamp_ns: int) -> None:
         header = make_header(stamp_ns, optical_frame(name))
