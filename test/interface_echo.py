@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
+from rclpy.task import Future
 from rosidl_parser.definition import (
     AbstractNestedType,
     AbstractSequence,
@@ -89,7 +90,9 @@ class Echo(Node):
             self.create_subscription(cls, topic_of(cls, "there"), back.publish, DEPTH)
         for cls in interfaces("srv"):
             self.create_service(cls, topic_of(cls), self._serve(cls))
-        self._servers = [ActionServer(self, cls, topic_of(cls), self._act(cls)) for cls in interfaces("action")]
+        for cls in interfaces("action"):
+            ActionServer(self, cls, topic_of(cls), self._act(cls))
+            self._serve_until_cancelled(cls)
 
     @staticmethod
     def _serve(cls: Any) -> Any:
@@ -108,6 +111,21 @@ class Echo(Node):
             return filled(cls.Result)
 
         return execute
+
+    def _serve_until_cancelled(self, cls: Any) -> None:
+        cancelled: Future[None] = Future()
+
+        async def execute(goal: Any) -> Any:
+            goal.publish_feedback(filled(cls.Feedback))
+            await cancelled
+            goal.canceled()
+            return filled(cls.Result)
+
+        def cancel(goal: Any) -> CancelResponse:
+            cancelled.set_result(None)
+            return CancelResponse.ACCEPT
+
+        ActionServer(self, cls, topic_of(cls, "until_cancelled"), execute, cancel_callback=cancel)
 
 
 def topic_of(cls: Any, suffix: str = "it") -> str:

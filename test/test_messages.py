@@ -198,3 +198,19 @@ def test_an_action_runs_across_processes(cls: Any, node: Node, wait_for: Callabl
     wait_for(lambda: feedback)
     assert feedback == [filled(cls.Feedback)]
     client.destroy()
+
+
+@pytest.mark.parametrize("cls", interfaces("action"), ids=_label)
+def test_an_action_is_cancelled_across_processes(cls: Any, node: Node, wait_for: Callable[..., Any]) -> None:
+    client = ActionClient(node, cls, topic_of(cls, "until_cancelled"))
+    assert client.wait_for_server(TIMEOUT)
+    sent = client.send_goal_async(filled(cls.Goal))
+    wait_for(sent.done)
+    ended = sent.result().get_result_async()
+    answered = sent.result().cancel_goal_async()
+    wait_for(answered.done)
+    assert [info.goal_id for info in answered.result().goals_canceling] == [sent.result().goal_id]
+    wait_for(ended.done)
+    assert ended.result().status == GoalStatus.STATUS_CANCELED
+    assert ended.result().result == filled(cls.Result)
+    client.destroy()
