@@ -40,6 +40,9 @@ from fourd_ros.nodes.transport import use_large_messages  # noqa: E402
 STEPS = 16
 STEP = 0.2
 IDLE_SECONDS = 10.0
+SETTLE_SECONDS = 6.0
+"""After this the node has said what it waits for, and is idle."""
+
 STAMP = 5_000_000_000
 
 
@@ -154,8 +157,12 @@ def answered(world: Any, publisher: RigPublisher, ask: Callable[[], object]) -> 
 
 def idle_row() -> dict[str, Any]:
     """CPU time of an active node that nothing is sent to."""
+    from fourd_ros.client import WorldModelClient
+
     with server(("front", "wrist")) as process:
-        time.sleep(3.0)
+        with WorldModelClient.connect(timeout=30.0):
+            pass
+        time.sleep(SETTLE_SECONDS)
         before, started = cpu_seconds(process.pid), time.monotonic()
         time.sleep(IDLE_SECONDS)
         used = (cpu_seconds(process.pid) - before) / (time.monotonic() - started)
