@@ -20,7 +20,7 @@ from tf2_msgs.msg import TFMessage
 from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.data.bags import BagReader
 from fourd_ros.errors import ClockConflict, InvalidBag
-from fourd_ros.nodes.bag_player import BagPlayer, PlaySettings
+from fourd_ros.nodes.bag_player import BagPlayer, PlayReport, PlaySettings
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEEP = QoSProfile(depth=5000)
@@ -63,6 +63,21 @@ def play(other_process: Callable[..., Any], tmp_path: Path) -> Callable[..., Any
     return start
 
 
+@pytest.fixture
+def play_here(rclpy_context: Any, tmp_path: Path) -> Callable[..., PlayReport]:
+    """``play_here(**settings)``: a small bag played to its end by a node of this process."""
+
+    def play_to_the_end(**settings: Any) -> PlayReport:
+        node = Node("player", use_global_arguments=False)
+        wait_for = settings.get("topics") or ["/front/image", "/joint_states", "/robot_description", "/tf_static"]
+        with BagReader(write_small_bag(tmp_path / "small")) as reader:
+            report = BagPlayer(node, reader, PlaySettings(wait_for=wait_for, **settings)).play()
+        node.destroy_node()
+        return report
+
+    return play_to_the_end
+
+
 WAIT = ("--wait-for", "/front/image", "/joint_states", "/robot_description", "/tf_static")
 
 
@@ -93,9 +108,9 @@ def test_as_fast_as_possible_loses_nothing_on_the_way_to_a_deep_queue(spin: Any,
     assert report["messages"] == 1203
 
 
-def test_a_later_start_still_brings_the_latched_messages(spin: Any, play: Any, wait_for: Any) -> None:
+def test_a_later_start_still_brings_the_latched_messages(spin: Any, play_here: Any, wait_for: Any) -> None:
     listener = spin(Listener())
-    report_of(play("--rate", "4", "--start", "0.5", "--duration", "0.2", *WAIT))
+    play_here(rate=4.0, start=0.5, duration=0.2)
     wait_for(lambda: len(listener.images) == 4, "images of the range")
     assert listener.images == [10, 11, 12, 13]
     wait_for(lambda: listener.frames == ["camera", "tool"] and listener.descriptions, "latched messages")
@@ -127,29 +142,18 @@ def test_a_loop_jumps_back_and_sim_time_follows(spin: Any, play: Any, wait_for: 
     assert listener.frames.count("tool") >= 2
 
 
-def test_topics_are_chosen_and_renamed(spin: Any, play: Any, wait_for: Any) -> None:
+def test_topics_are_chosen_and_renamed(spin: Any, play_here: Any, wait_for: Any) -> None:
     listener = spin(Listener(image="/renamed/image"))
-    report = report_of(
-        play(
-            "--rate",
-            "8",
-            "--topics",
-            "/front/image",
-            "--remap",
-            "/front/image:=/renamed/image",
-            "--wait-for",
-            "/front/image",
-        )
-    )
+    report = play_here(rate=8.0, topics=["/front/image"], remaps={"/front/image": "/renamed/image"})
     wait_for(lambda: len(listener.images) == 20, "renamed images")
-    assert report["messages"] == 20 and listener.joints == []
+    assert report.messages == 20 and listener.joints == []
 
 
-def test_without_a_clock_another_one_is_left_alone(spin: Any, play: Any, wait_for: Any) -> None:
+def test_without_a_clock_another_one_is_left_alone(spin: Any, play_here: Any, wait_for: Any) -> None:
     listener = spin(Listener())
     owner = spin(Node("clock_owner", use_global_arguments=False))
     owner.create_publisher(Clock, "/clock", 10)
-    report_of(play("--no-clock", "--rate", "4", *WAIT))
+    play_here(clock=False, rate=8.0)
     wait_for(lambda: len(listener.images) == 20, "all images")
     assert listener.clock == []
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -148,7 +148,7 @@ def _record(args: argparse.Namespace) -> int:
         max_bytes=round(args.max_size * MEGABYTE),
         max_duration=args.max_duration,
     )
-    compression = "" if args.compression == "none" else args.compression
+    compression: Literal["zstd", ""] = "zstd" if args.compression == "zstd" else ""
     with (
         _node("bag_recorder", use_sim_time=args.use_sim_time) as node,
         _until_interrupted() as interrupted,
@@ -249,7 +249,7 @@ def format_summary(summary: BagSummary) -> str:
         f"from {summary.start_ns / 1e9:.3f}",
         "",
     ]
-    rows = [("topic", "type", "count", "Hz", "longest gap", "QoS")]
+    rows: list[tuple[str, ...]] = [("topic", "type", "count", "Hz", "longest gap", "QoS")]
     for topic in summary.topics:
         qos = " ".join(word for word in (topic.reliability, topic.durability) if word) or "not recorded"
         rows.append(

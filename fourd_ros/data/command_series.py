@@ -103,7 +103,7 @@ class CommandSeries:
         stamps = _spaced([stamp_ns, *knots, end_ns])
         return RobotTrajectory(
             joint_names=tuple(begun),
-            times=(np.array(stamps, np.int64) - stamp_ns) * 1e-9,
+            times=np.array([(stamp - stamp_ns) / NS for stamp in stamps]),
             positions=np.array([[joint.at(stamp) for joint in begun.values()] for stamp in stamps]),
         )
 

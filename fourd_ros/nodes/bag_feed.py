@@ -58,11 +58,11 @@ class BagFeed:
         for message in held:
             self._take(message, stamp_ns, recorded_ns)
         while not self._complete(stamp_ns):
-            message = next(self._messages, None)
-            if message is None:
+            following = next(self._messages, None)
+            if following is None:
                 return
-            self._take(message, stamp_ns, recorded_ns)
-            if message.stamp_ns > recorded_ns + round(PATIENCE * NS):
+            self._take(following, stamp_ns, recorded_ns)
+            if following.stamp_ns > recorded_ns + round(PATIENCE * NS):
                 return
 
     def _take(self, message: RawMessage, stamp_ns: int, recorded_ns: int) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import rclpy
 from fourd_msgs.msg import Rollout, RolloutFrame
 from numpy.typing import NDArray
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -28,7 +27,7 @@ from fourd_ros.errors import FourdError, InvalidBag, InvalidTrajectory
 from fourd_ros.nodes.bag_commands import read_commanded, read_measured
 from fourd_ros.nodes.bag_feed import BagFeed
 from fourd_ros.nodes.bag_publishers import BagPublishers
-from fourd_ros.nodes.base import MIN_EXECUTOR_THREADS
+from fourd_ros.nodes.executor import MIN_THREADS, NodeExecutor
 from fourd_ros.nodes.transport import use_large_messages
 from fourd_ros.nodes.world_model import WorldModelNode
 from fourd_ros.records import RobotTrajectory
@@ -191,7 +190,7 @@ class BagLoop:
         if stamp_ns not in self._recorded:
             raise InvalidBag(f"{stamp_ns} is no instant at which all cameras see; choose from `stamps`")
         seconds = horizon or self.settings.horizon
-        motion, asked = ("given", tuple(candidates)) if candidates else self.recorded_motion(stamp_ns, seconds)
+        motion, asked = self.recorded_motion(stamp_ns, seconds) if not candidates else ("given", tuple(candidates))
         self._feed.advance(stamp_ns, self._recorded[stamp_ns])
         handle = self._client.imagine(
             asked,
@@ -314,7 +313,7 @@ class BagLoop:
         return node
 
     def _spin(self, *nodes: Node) -> None:
-        executor = MultiThreadedExecutor(num_threads=MIN_EXECUTOR_THREADS, context=nodes[0].context)
+        executor = NodeExecutor(num_threads=MIN_THREADS, context=nodes[0].context)
         for node in nodes:
             executor.add_node(node)
         thread = threading.Thread(target=executor.spin, name="bag_loop", daemon=True)

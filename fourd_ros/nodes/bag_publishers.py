@@ -39,7 +39,7 @@ class BagPublishers:
         self, node: Node, topics: Iterable[Topic], *, remaps: Mapping[str, str] | None = None, clock: bool = True
     ) -> None:
         self._node = node
-        self._publishers: dict[str, Publisher] = {}
+        self._publishers: dict[str, Publisher[Any]] = {}
         self._unacknowledged: Counter[str] = Counter()
         self.skipped: dict[str, str] = {}
         for topic in topics:

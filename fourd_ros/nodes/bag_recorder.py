@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -65,7 +66,7 @@ class BagRecorder:
 
     def __init__(self, node: Node, writer: BagWriter, settings: RecordSettings) -> None:
         self._node, self._writer, self._settings = node, writer, settings
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscriptions: dict[str, Subscription[Any]] = {}
         self._began = time.monotonic()
         self._skipped: dict[str, str] = {}
         self._failure: FourdError | None = None

@@ -68,7 +68,8 @@ class ImaginedBag:
     def _ordinary(self, frame: RolloutFrame) -> Iterable[tuple[str, Any]]:
         contents = read_frame(frame)
         yield f"{NAMESPACE}/imagined/points", frame.points
-        yield f"{NAMESPACE}/imagined/image", array_to_image(contents.rgb, "rgb8", frame.camera_info.header)
+        if contents.rgb is not None:
+            yield f"{NAMESPACE}/imagined/image", array_to_image(contents.rgb, "rgb8", frame.camera_info.header)
         yield f"{NAMESPACE}/imagined/camera_info", frame.camera_info
         yield f"{NAMESPACE}/imagined/joint_states", frame.joints
         yield "/tf", self._transforms(frame, contents)
