@@ -65,13 +65,13 @@ def sample_camera(rng: np.random.Generator, *, name: str, spread: float = 1.0) -
     if name == "wrist":
         return _wrist(rng, spread)
     eye, target = {
-        "front": (np.array([1.15, -0.35, 0.62]), np.array([0.45, 0.0, 0.08])),
-        "side": (np.array([0.35, -1.05, 0.55]), np.array([0.45, 0.0, 0.10])),
+        "front": (np.array([1.15, -0.35, 0.62]), np.array([0.42, 0.0, 0.16])),
+        "side": (np.array([0.35, -1.05, 0.55]), np.array([0.42, 0.0, 0.16])),
     }[name]
     eye = eye + spread * rng.uniform(-1, 1, 3) * (0.12, 0.16, 0.12)
     target = target + spread * rng.uniform(-1, 1, 3) * (0.04, 0.05, 0.03)
     pose = look_at(eye, target, np.array([0.0, 0.0, 1.0]))
-    return _spec(name, pose, np.deg2rad(47.0 + spread * rng.uniform(-5, 5)))
+    return _spec(name, pose, np.deg2rad(46.0 + spread * rng.uniform(-4, 4)))
 
 
 def _wrist(rng: np.random.Generator, spread: float) -> CameraSpec:

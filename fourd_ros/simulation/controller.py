@@ -26,7 +26,7 @@ SPEED_LIMITS = {
 _DAMPING = 0.03
 _POSTURE_GAIN = 0.05
 _STEP_LIMIT = 0.25
-_TURN_SPEED = 1.0
+_TURN_SPEED = 1.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Waypoint:
     yaw: float
     pitch: float = 0.0
     finger: float = FINGER_OPEN
-    speed: float = 0.25
+    speed: float = 0.34
     pause: float = 0.0
 
 

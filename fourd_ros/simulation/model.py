@@ -156,7 +156,7 @@ def _add_light(robot: mujoco.MjSpec, name: str, light: LightSpec) -> None:
         diffuse=[light.brightness] * 3,
         specular=[0.2 * light.brightness] * 3,
         castshadow=light.shadow,
-        cutoff=60.0,
+        cutoff=45.0,
     )
 
 

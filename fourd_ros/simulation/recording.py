@@ -25,7 +25,7 @@ TASK_SEPARATOR = "+"
 MAX_SIDE, MAX_RATE, MAX_DURATION = 2048, 250.0, 600.0
 CONTROL_PERIOD = 0.02
 _SETTLE = 0.3
-_REST = 0.5
+_REST = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,7 @@ def sample_scene(seed: int, options: SceneOptions = SceneOptions()) -> SceneSpec
         floor=sample_surface(rng),
         wall=sample_surface(rng),
         lights=_sample_lights(rng),
-        ambient=float(rng.uniform(0.15, 0.35)),
+        ambient=float(rng.uniform(0.3, 0.5)),
         cameras=tuple(sample_camera(rng, name=name, spread=options.camera_spread) for name in options.cameras),
         posture=_sample_posture(rng),
     )
@@ -187,7 +187,7 @@ def _sample_lights(rng: np.random.Generator) -> tuple[LightSpec, ...]:
             shadow=shadow,
         )
 
-    return (lamp((0.5, 0.8), shadow=True), lamp((0.05, 0.25), shadow=False))
+    return (lamp((0.5, 0.8), shadow=True), lamp((0.15, 0.35), shadow=False))
 
 
 def _sample_posture(rng: np.random.Generator) -> dict[str, float]:

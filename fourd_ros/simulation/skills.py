@@ -19,8 +19,8 @@ SAFE_HEIGHT = 0.24
 LOWEST_TIP = 0.014
 PUSH_HEIGHT = 0.03
 FINGER_DEPTH = 0.012
-CLOSE_PAUSE, RELEASE_PAUSE = 0.5, 0.3
-PRECISE, CARRY, PUSH_SPEED = 0.10, 0.22, 0.11
+CLOSE_PAUSE, RELEASE_PAUSE = 0.45, 0.3
+PRECISE, CARRY, PUSH_SPEED = 0.13, 0.28, 0.12
 
 # A reach that goes no part of its way stops this far above the goal [m].
 _SHORT_OF_REACH = 0.15
@@ -94,9 +94,9 @@ def _push(task: Push, scene: SceneSpec, execution: Execution) -> list[Waypoint]:
     turn = heading
     shut = {"yaw": turn, "finger": FINGER_CLOSED}
     return [
-        Waypoint(position=_above(behind), pause=0.5, **shut),
+        Waypoint(position=_above(behind), pause=0.3, **shut),
         Waypoint(position=np.append(behind, height), **shut),
-        Waypoint(position=np.append(end, height), speed=PUSH_SPEED, pause=0.2, **shut),
+        Waypoint(position=np.append(end, height), speed=PUSH_SPEED, pause=0.1, **shut),
         Waypoint(position=np.append(end - 0.03 * ahead, height), **shut),
         Waypoint(position=_above(end - 0.03 * ahead), **shut),
     ]
