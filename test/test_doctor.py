@@ -114,7 +114,7 @@ def test_what_is_wrong_on_a_live_robot_is_named(
 ) -> None:
     parameters = tmp_path / "robot.yaml"
     parameters.write_text("/**/world_model: {ros__parameters: {cameras: [front], image_reliability: reliable}}")
-    status, found = _topics(capsys, "--params", str(parameters), "--namespace", "/bad", "--seconds", "3")
+    status, found = _topics(capsys, "--params-file", str(parameters), "--namespace", "/bad", "--seconds", "3")
     assert status == 1
     image = found["/bad/front/image"]
     assert image["detail"] == "nobody publishes sensor_msgs/msg/Image here"
@@ -133,7 +133,7 @@ def test_a_camera_that_tf_does_not_know_is_named(
     parameters = tmp_path / "robot.yaml"
     parameters.write_text("world_model: {ros__parameters: {cameras: [front], fixed_frame: base, use_depth: false}}")
     remaps = ["--remap", "front/camera_info:=/bad/front/camera_info"]
-    _, found = _topics(capsys, "--params", str(parameters), "--namespace", "/good", "--seconds", "20", *remaps)
+    _, found = _topics(capsys, "--params-file", str(parameters), "--namespace", "/good", "--seconds", "20", *remaps)
     assert found["camera front"]["status"] == "missing"
     assert "nowhere" in found["camera front"]["detail"]
 

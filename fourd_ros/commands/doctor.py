@@ -12,7 +12,7 @@ EXAMPLES = [
     "fourd doctor",
     "fourd doctor --json | jq '.findings[] | select(.status == \"missing\")'",
     "fourd doctor --topics --cameras front wrist",
-    "fourd doctor --topics --params my_robot.yaml --remap front/image:=/cam/color/image_raw",
+    "fourd doctor --topics --params-file my_robot.yaml --remap front/image:=/cam/color/image_raw",
 ]
 
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live = parser.add_argument_group("a live system")
     live.add_argument("--topics", action="store_true", help="look at the inputs of the world model instead")
     live.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="camera namespaces")
-    live.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file of the world model")
+    live.add_argument("--params-file", type=Path, metavar="YAML", help="parameters of the world model node")
     live.add_argument("--namespace", default="", help="of the world model")
     live.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="may be given several times")
     live.add_argument("--seconds", type=float, default=5.0, help="listen for so long (default 5)")
@@ -44,7 +44,7 @@ def _live(args: argparse.Namespace) -> list[Finding]:
 
     from fourd_ros.nodes.live_inputs import LiveInputs, settings_from
 
-    settings = settings_from(args.params, args.cameras)
+    settings = settings_from(args.params_file, args.cameras)
     remaps = [word for rule in args.remap for word in ("-r", rule)]
     with rclpy.init(args=["--ros-args", *remaps] if remaps else []):
         node = rclpy.create_node("fourd_doctor", namespace=args.namespace or None)

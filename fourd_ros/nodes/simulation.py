@@ -65,7 +65,7 @@ class SimulationParameters(NodeParameters):
 
 
 class SimulationNode(FourdNode):
-    """Lifecycle node ``simulation``; see the README for its topics, actions and service.
+    """Lifecycle node ``simulation``: a tabletop in MuJoCo with the topics, actions and frames of a real robot.
 
     The worker thread owns the physics and the OpenGL context; every tick is one of its jobs.
     ROS time goes on over resets and deactivation.

@@ -89,7 +89,7 @@ class WorldModelParameters(NodeParameters):
 
 
 class WorldModelNode(FourdNode):
-    """Lifecycle node ``world_model``; see the README for its topics, action and service."""
+    """Lifecycle node ``world_model``: watches a robot through its topics and answers what-if questions about it."""
 
     Parameters = WorldModelParameters
     parameters: WorldModelParameters
