@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -20,15 +20,15 @@ TIMEOUT = 30.0
 """Nothing here takes that long [s]; a condition that is not met by then never will be."""
 
 
-def _reserve_domain() -> tuple[int, IO[str]]:
-    """A domain (1 to 100) that no other test process on this machine uses, and the lock that keeps it."""
+def _reserve_domain() -> tuple[int, int]:
+    """A domain (1 to 100) that no other test process on this machine uses, and the open lock file that keeps it."""
     for offset in range(100):
         domain = 1 + (os.getpid() + offset) % 100
-        lock = Path(tempfile.gettempdir(), f"fourd_test_domain_{domain}.lock").open("w")
+        lock = os.open(Path(tempfile.gettempdir(), f"fourd_test_domain_{domain}.lock"), os.O_CREAT | os.O_WRONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            lock.close()
+            os.close(lock)
         else:
             return domain, lock
     raise RuntimeError("a hundred test processes run already")
