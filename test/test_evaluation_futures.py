@@ -193,12 +193,23 @@ def test_report_puts_every_subject_on_its_side() -> None:
     assert [finding.subject for finding in found] == [
         SUBJECTS[name] for name in ("robot_iou", "depth_robot", "depth_static")
     ]
-    assert len(missed) == 1
+    assert len(missed) == 2
     assert str(missed[0]) == (f"{SUBJECTS['depth_free']}: error 200.0 mm against 200.0 mm (front, no better)")
     text = str(overall_table(summaries))
     assert "200.0 [200.0, 200.0]" in text
     assert "held" not in text
     assert str(horizon_table("front", summaries["front"])).count("+0.") == 2
+
+
+def test_better_than_the_baseline_is_not_enough_to_be_found() -> None:
+    score = compare(imagine(RECORDED[1:], ROBOT_MASKS[1:]), RECORDED, RENDERED, times=TIMES)
+    errors = score.metrics["depth_free"]
+    halved = replace(errors, prediction=errors.first_frame / 2)
+    found, missed = findings(
+        {"front": summarise([replace(score, metrics={**score.metrics, "depth_free": halved})] * 3)}
+    )
+    assert SUBJECTS["depth_free"] not in [finding.subject for finding in found]
+    assert "better but not good" in str(missed[0])
 
 
 def test_summary_needs_scores_of_one_horizon() -> None:

@@ -160,6 +160,12 @@ def test_page_draws_without_script_errors_and_fragments_select_states(page_file:
     assert first["cursor"] != second["cursor"]
 
 
+def test_a_section_can_be_shown_alone(page_file: Path) -> None:
+    shown = open_page(page_file, "section=loop&play=0")
+    assert (shown["ready"], shown["errors"]) == ("1", "0")
+    assert "drawn" not in shown
+
+
 def test_picture_of_one_section_shows_its_drawing(page_file: Path, tmp_path: Path) -> None:
     fragment = "section=scene&scheme=dark&play=0"
     path = take(page_file, Shot(name="scene", fragment=fragment, width=640, height=480), tmp_path / "pictures")

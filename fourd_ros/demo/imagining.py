@@ -10,8 +10,8 @@ from fourd_ros.demo.recording import Recording
 from fourd_ros.nodes.bag_loop import BagLoop, BagLoopSettings, ImaginedInstant
 from fourd_ros.records import RobotTrajectory, Rollout
 
-PARAMETERS = {"image_format": "png"}
-"""Imagined colours are judged, so they travel without loss."""
+PARAMETERS = {"image_format": "png", "speed_tolerance": 100.0}
+"""Imagined colours are judged, so they travel without loss; recorded set points of a gripper may step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +61,26 @@ def imagine_candidates(
     step: float,
     seed: int,
 ) -> tuple[Answer, ...]:
-    """What each of several motions would bring from one stamp; arguments as in `imagine_recorded`."""
-    with BagLoop(bag, _settings(recording, horizon=horizon, step=step, seed=seed)) as loop:
+    """What each of several motions would bring from one stamp; arguments as in `imagine_recorded`.
+
+    Only the cameras that stand still are imagined, as long as there are any: they see the whole scene.
+    """
+    views = recording.at(stamp_ns).views
+    still = [name for name, view in views.items() if not view.mounted_on]
+    with BagLoop(bag, _settings(recording, views=still, horizon=horizon, step=step, seed=seed)) as loop:
         return _answers(loop.ask(stamp_ns, candidates))
 
 
-def _settings(recording: Recording, *, horizon: float, step: float, seed: int) -> BagLoopSettings:
+def _settings(
+    recording: Recording, *, views: Sequence[str] = (), horizon: float, step: float, seed: int
+) -> BagLoopSettings:
     return BagLoopSettings(
-        cameras=recording.cameras, horizon=horizon, step=step, seed=seed, parameters=dict(PARAMETERS)
+        cameras=recording.cameras,
+        views=views,
+        horizon=horizon,
+        step=step,
+        seed=seed,
+        parameters=dict(PARAMETERS),
     )
 
 

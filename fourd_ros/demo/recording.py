@@ -24,6 +24,9 @@ from fourd_ros.robot.model import RobotModel
 SETTLED = 0.1
 """An instant is decoded when the recording has gone on for this long, so that TF and joints surround it [s]."""
 
+SLACK = 0.005
+"""Cameras are this punctual [s]."""
+
 WAITING = 64
 """Instants that may wait for that."""
 
@@ -43,12 +46,13 @@ class Recording:
 
     Args:
         path: the bag.
+        every: time between the instants that are decoded [s]; 0 for all.
 
     Raises:
         InvalidBag: unreadable, or it lacks images, joints, transforms, description or commands.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, every: float = 0.0) -> None:
         with BagReader(path) as reader:
             self.inputs = find_inputs(reader.topics)
             _check(self.inputs, path)
@@ -56,7 +60,7 @@ class Recording:
                 RobotDescription.from_urdf(reader.first(self.inputs.robot_description).message.data)
             )
             self.commands = read_commanded(reader, self.inputs, read_measured(reader, self.inputs))
-            self.observations = _observe(reader, self.inputs, self.robot)
+            self.observations = _observe(reader, self.inputs, self.robot, every)
         if not self.observations:
             raise InvalidBag(f"'{path}' has no instant with images of all cameras, joints and transforms")
         self._stamps = list(self.observations)
@@ -127,7 +131,7 @@ def _check(inputs: WorldModelInputs, path: Path) -> None:
         raise InvalidBag(f"'{path}' lacks: " + "; ".join(missing))
 
 
-def _observe(reader: BagReader, inputs: WorldModelInputs, robot: RobotModel) -> dict[int, Observation]:
+def _observe(reader: BagReader, inputs: WorldModelInputs, robot: RobotModel, every: float) -> dict[int, Observation]:
     transforms = make_transform_buffer()
     observer = Observer(
         cameras=[camera.name for camera in inputs.cameras],
@@ -138,13 +142,13 @@ def _observe(reader: BagReader, inputs: WorldModelInputs, robot: RobotModel) -> 
     takers = _takers(inputs, observer, transforms)
     found: dict[int, Observation] = {}
     waiting: deque[int] = deque()
-    newest = 0
+    next_ns = 0
     for message in reader.raw(list(takers)):
         takers[message.topic](deserialize_message(message.data, message_class(message.typename)))
         for stamp in observer.stamps():
-            if stamp > newest:
+            if stamp >= next_ns:
                 waiting.append(stamp)
-                newest = stamp
+                next_ns = stamp + max(1, round((every - SLACK) * 1e9))
         while waiting and message.stamp_ns - waiting[0] > SETTLED * 1e9:
             _try(observer, robot, waiting.popleft(), found)
     for stamp in waiting:

@@ -43,7 +43,7 @@ class DemoSettings:
 
     bag: Path
     page: Path
-    instants: int = 6
+    instants: int = 8
     horizon: float = 2.0
     step: float = 0.2
     seed: int = 0
@@ -89,7 +89,7 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
         )
     stages = Stages(STAGES, write=write)
     with stages.next() as remark:
-        recording = Recording(settings.bag)
+        recording = Recording(settings.bag, every=settings.step)
         remark(_describe(recording))
     with stages.next() as remark:
         answers = _imagine(recording, settings, remark)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidInput
-from fourd_ros.evaluation.regions import split, visible
+from fourd_ros.evaluation.regions import MOVED_THRESHOLD, split, visible
 from fourd_ros.records import Mask, Pixels, Points, RobotRendering, RolloutView, View
 
 FloatArray = NDArray[np.float64]
@@ -23,6 +23,7 @@ class Metric:
         scale: display units in one SI unit.
         higher_is_better: direction of a better value.
         tolerance: differences below this mean nothing (for depth: the noise of a depth camera), SI units.
+        good: a prediction that is not at least this good was not found, even if it beats the baseline, SI units.
     """
 
     title: str
@@ -30,16 +31,25 @@ class Metric:
     scale: float = 1.0
     higher_is_better: bool = False
     tolerance: float
+    good: float
 
 
 METRICS: Mapping[str, Metric] = {
-    "robot_iou": Metric(title="robot silhouette IoU", higher_is_better=True, tolerance=0.005),
-    "depth_robot": Metric(title="depth error, robot", unit="mm", scale=1000.0, tolerance=0.002),
-    "depth_static": Metric(title="depth error, static scene", unit="mm", scale=1000.0, tolerance=0.002),
-    "depth_held": Metric(title="depth error, object held at the start", unit="mm", scale=1000.0, tolerance=0.002),
-    "depth_free": Metric(title="depth error, other moved objects", unit="mm", scale=1000.0, tolerance=0.002),
-    "psnr": Metric(title="colour PSNR", unit="dB", higher_is_better=True, tolerance=0.1),
-    "coverage": Metric(title="pixels predicted", unit="%", scale=100.0, higher_is_better=True, tolerance=0.002),
+    "robot_iou": Metric(title="robot silhouette IoU", higher_is_better=True, tolerance=0.005, good=0.9),
+    "depth_robot": Metric(title="depth error, robot", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD),
+    "depth_static": Metric(
+        title="depth error, static scene", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD
+    ),
+    "depth_held": Metric(
+        title="depth error, object held at the start", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD
+    ),
+    "depth_free": Metric(
+        title="depth error, other moved objects", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD
+    ),
+    "psnr": Metric(title="colour PSNR", unit="dB", higher_is_better=True, tolerance=0.1, good=25.0),
+    "coverage": Metric(
+        title="pixels predicted", unit="%", scale=100.0, higher_is_better=True, tolerance=0.002, good=0.0
+    ),
 }
 
 
@@ -169,10 +179,10 @@ def median_depth_error(depth: Points, truth: Points, pixels: Mask) -> float:
 
 def psnr(image: Pixels, truth: Pixels, pixels: Mask) -> float:
     """Peak signal-to-noise ratio on `pixels` [dB] for 8-bit colour; NaN without pixels, infinite when equal."""
-    difference = image[pixels].astype(np.float64) - truth[pixels]
+    difference = image[pixels].astype(np.float32) - truth[pixels]
     if not difference.size:
         return float("nan")
-    power = float(np.mean(difference**2))
+    power = float(np.mean(difference**2, dtype=np.float64))
     return float(10 * np.log10(255.0**2 / power)) if power else float("inf")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fourd_ros.records import Mask, Points, View
 
-FloatArray = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 MOVED_THRESHOLD = 0.02
 ROBOT_MARGIN = 2
@@ -80,22 +80,18 @@ def moved_region(
     Returns:
         Shape [H, W].
     """
-    start_away, now_away = (
-        ~dilate(start_robot, ROBOT_MARGIN),
-        ~dilate(now_robot, ROBOT_MARGIN),
-    )
-    moving_camera = not np.allclose(start.T_world_camera, now.T_world_camera, atol=1e-6)
-    # A moving camera samples other spots of the same edge: compare with the nearest surface around it.
-    slack = 1 if moving_camera else 0
+    start_away, now_away = ~dilate(start_robot, ROBOT_MARGIN), ~dilate(now_robot, ROBOT_MARGIN)
+    if np.allclose(start.T_world_camera, now.T_world_camera, atol=1e-6):
+        difference = np.abs(now.points[..., 2] - start.points[..., 2])
+        return np.asarray((difference > threshold) & start_away & now_away)
 
     arrived = np.zeros(now_away.shape, dtype=bool)
     rows, columns, target, depth = _seen_from(now, now_away, start)
-    before = _nearest_around(start, slack)[target]
-    arrived[rows, columns] = (depth < before - threshold) & start_away[target]
+    arrived[rows, columns] = (depth < _nearest_around(start)[target] - threshold) & start_away[target]
 
     left = np.zeros(now_away.shape, dtype=bool)
     _, _, target, depth = _seen_from(start, start_away, now)
-    gone = depth < _nearest_around(now, slack)[target] - threshold
+    gone = depth < _nearest_around(now)[target] - threshold
     left[target[0][gone], target[1][gone]] = True
     return (arrived | left) & now_away
 
@@ -114,15 +110,10 @@ def dilate(mask: Mask, radius: int) -> Mask:
 
 def _seen_from(
     source: View, selected: Mask, other: View
-) -> tuple[
-    NDArray[np.intp],
-    NDArray[np.intp],
-    tuple[NDArray[np.intp], NDArray[np.intp]],
-    FloatArray,
-]:
+) -> tuple[Indices, Indices, tuple[Indices, Indices], NDArray[np.float32]]:
     """Where the selected points of `source` fall in `other`: source rows, columns, target pixels, depth there."""
     rows, columns = np.nonzero(selected & np.isfinite(source.points[..., 2]))
-    T_other_source = np.linalg.inv(other.T_world_camera) @ source.T_world_camera
+    T_other_source = (np.linalg.inv(other.T_world_camera) @ source.T_world_camera).astype(np.float32)
     points = source.points[rows, columns] @ T_other_source[:3, :3].T + T_other_source[:3, 3]
     in_front = points[:, 2] > 1e-6
     rows, columns, points = rows[in_front], columns[in_front], points[in_front]
@@ -132,14 +123,14 @@ def _seen_from(
     return rows[inside], columns[inside], target, points[inside, 2]
 
 
-def _nearest_around(view: View, radius: int) -> FloatArray:
-    """Smallest known depth in the neighbourhood of each pixel, NaN where the pixel itself is unknown."""
-    depth = view.points[..., 2].astype(np.float64)
+def _nearest_around(view: View) -> NDArray[np.float32]:
+    """Smallest known depth in the 3 x 3 pixels around each, NaN where the pixel itself is unknown.
+
+    A moving camera samples other spots of the same edge, so it is compared with the nearest surface around.
+    """
+    depth = view.points[..., 2]
     unknown = ~np.isfinite(depth)
-    nearest = np.where(unknown, np.inf, depth)
-    height, width = nearest.shape
-    padded = np.pad(nearest, radius, constant_values=np.inf)
-    for row in range(2 * radius + 1):
-        for column in range(2 * radius + 1):
-            nearest = np.minimum(nearest, padded[row : row + height, column : column + width])
-    return np.where(unknown, np.nan, nearest)
+    nearest = np.pad(np.where(unknown, np.inf, depth), 1, constant_values=np.inf)
+    nearest = np.minimum(np.minimum(nearest[:-2], nearest[1:-1]), nearest[2:])
+    nearest = np.minimum(np.minimum(nearest[:, :-2], nearest[:, 1:-1]), nearest[:, 2:])
+    return np.where(unknown, np.float32(np.nan), nearest)

@@ -16,6 +16,7 @@ SUBJECTS = {
     "depth_static": "What stands still",
     "depth_held": "Objects already in the gripper",
     "depth_free": "Objects that are pushed, grasped later, or fall",
+    "psnr": "Light, shadows and colours",
 }
 """What a metric speaks about, in the words of a headline."""
 
@@ -59,9 +60,12 @@ def findings(summaries: Mapping[str, Summary]) -> tuple[tuple[Finding, ...], tup
 
 
 def _is_found(metric: MetricSummary) -> bool:
-    """Better than the baseline, or so near to the truth that a depth camera could not tell."""
-    exact = metric.metric.unit == "mm" and float(metric.prediction_overall.estimate) < metric.metric.tolerance
-    return exact or metric.verdict is Verdict.BETTER
+    """So near to the truth that a depth camera could not tell, or good and better than the baseline."""
+    reached = float(metric.prediction_overall.estimate)
+    if metric.metric.unit == "mm" and reached < metric.metric.tolerance:
+        return True
+    good = reached >= metric.metric.good if metric.metric.higher_is_better else reached <= metric.metric.good
+    return good and metric.verdict is Verdict.BETTER
 
 
 def _quantity(metric: Metric) -> str:
@@ -77,7 +81,8 @@ def _figures(view: str, metric: MetricSummary) -> str:
 def _remark(metric: MetricSummary) -> str:
     if _is_found(metric):
         return ""
-    return ", worse" if metric.verdict is Verdict.WORSE else ", no better"
+    remarks = {Verdict.WORSE: ", worse", Verdict.BETTER: ", better but not good"}
+    return remarks.get(metric.verdict, ", no better")
 
 
 def overall_table(summaries: Mapping[str, Summary]) -> Table:

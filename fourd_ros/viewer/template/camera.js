@@ -1,6 +1,6 @@
 "use strict";
 // An orbiting camera; matrices are column-major as WebGL takes them, z is up.
-const HOME = { azimuth: -0.85, elevation: 0.5, distance: 1.45 };
+const HOME = { azimuth: -0.85, elevation: 0.5, distance: 1.2 };
 
 function orbit(target) { return { ...HOME, target: [...target], home: target }; }
 

@@ -5,7 +5,7 @@ const OPENING = 0.42;
 
 const POINT_VERTEX = `#version 300 es
 in vec3 position; in vec3 rgb; in float label; in float sigma;
-uniform mat4 clipFromWorld; uniform vec3 low, size; uniform float pixels, radius; uniform int mode; uniform bool hideRobot;
+uniform mat4 clipFromWorld; uniform vec3 low, size; uniform float pixels, diameter; uniform int mode; uniform bool hideRobot;
 out vec3 colour;
 vec3 labelColour(float l) {
   if (l < 0.5) return vec3(0.55);
@@ -21,7 +21,7 @@ vec3 sigmaColour(float s) {
 }
 void main() {
   gl_Position = clipFromWorld * vec4(low + position * size, 1.0);
-  gl_PointSize = max(2.0, pixels * radius / gl_Position.w);
+  gl_PointSize = max(2.0, pixels * diameter / gl_Position.w);
   colour = mode == 0 ? rgb : mode == 1 ? labelColour(label) : sigmaColour(sigma);
   if (hideRobot && label == 2.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
@@ -43,8 +43,8 @@ void main() {
   pixel = vec4(colour * light, alpha);
 }`;
 const PATH_VERTEX = `#version 300 es
-in vec3 position; uniform mat4 clipFromWorld; uniform float pixels, radius;
-void main() { gl_Position = clipFromWorld * vec4(position, 1.0); gl_PointSize = max(2.5, pixels * radius / gl_Position.w); }`;
+in vec3 position; uniform mat4 clipFromWorld; uniform float pixels, diameter;
+void main() { gl_Position = clipFromWorld * vec4(position, 1.0); gl_PointSize = max(2.5, pixels * diameter / gl_Position.w); }`;
 const PATH_FRAGMENT = `#version 300 es
 precision mediump float; uniform vec3 colour; uniform float alpha; out vec4 pixel;
 void main() { vec2 d = gl_PointCoord - 0.5; if (dot(d, d) > 0.25) discard; pixel = vec4(colour, alpha); }`;
@@ -117,23 +117,23 @@ function renderer(canvas) {
       matrix = clipFromWorld(view, width / height, OPENING);
       pixels = height / OPENING;
     },
-    drawCloud(cloud, { low, size, mode, hideRobot, radius }) {
+    drawCloud(cloud, { low, size, mode, hideRobot, diameter }) {
       gl.useProgram(points.made);
       gl.uniformMatrix4fv(points.place("clipFromWorld"), false, matrix);
       gl.uniform3fv(points.place("low"), low);
       gl.uniform3fv(points.place("size"), size);
       gl.uniform1f(points.place("pixels"), pixels);
-      gl.uniform1f(points.place("radius"), radius);
+      gl.uniform1f(points.place("diameter"), diameter);
       gl.uniform1i(points.place("mode"), mode);
       gl.uniform1i(points.place("hideRobot"), hideRobot ? 1 : 0);
       gl.bindVertexArray(cloud.array);
       gl.drawArrays(gl.POINTS, 0, cloud.count);
     },
-    drawPath(path, colour, alpha, radius, first = 0, count = path.count) {
+    drawPath(path, colour, alpha, diameter, first = 0, count = path.count) {
       gl.useProgram(paths.made);
       gl.uniformMatrix4fv(paths.place("clipFromWorld"), false, matrix);
       gl.uniform1f(paths.place("pixels"), pixels);
-      gl.uniform1f(paths.place("radius"), radius);
+      gl.uniform1f(paths.place("diameter"), diameter);
       gl.uniform3fv(paths.place("colour"), colour);
       gl.uniform1f(paths.place("alpha"), alpha);
       gl.enable(gl.BLEND);

@@ -3,7 +3,7 @@
 const MODES = [["rgb", "camera colour"], ["label", "label"], ["sigma", "spread"]];
 const PATH_COLOURS = [[0.86, 0.30, 0.22], [0.20, 0.56, 0.86], [0.20, 0.66, 0.34]];
 const SIGMA_RAMP = ["rgb(41 107 158)", "rgb(242 204 77)", "rgb(199 36 61)"];
-const POINT_RADIUS = 0.006, PATH_RADIUS = 0.006, TOOL_RADIUS = 0.022, PATH_SPACING = 0.003;
+const POINT_SIZE = 0.011, PATH_SIZE = 0.007, TOOL_SIZE = 0.022, PATH_SPACING = 0.003;
 
 function cssColour(rgb) { return `rgb(${rgb.map(c => Math.round(255 * c)).join(" ")})`; }
 
@@ -27,15 +27,16 @@ function setUpScene() {
   const chosen = () => futures.find(future => future.name === state.candidate) ?? futures[0];
 
   const draw = () => {
+    if (!canvas.clientWidth) return;
     const future = chosen(), index = step(future.times.length);
     future.clouds[index] ??= gl.cloud(future.packed[index]);
     gl.begin(view, backgroundOf(canvas));
     const mode = MODES.findIndex(([name]) => name === state.colour), mesh = state.robot === "mesh";
-    gl.drawCloud(future.clouds[index], { low, size, mode, hideRobot: mesh, radius: POINT_RADIUS });
+    gl.drawCloud(future.clouds[index], { low, size, mode, hideRobot: mesh, diameter: POINT_SIZE });
     futures.forEach((other, i) => {
-      gl.drawPath(other.path, PATH_COLOURS[i % PATH_COLOURS.length], other === future ? 1 : 0.25, other === future ? PATH_RADIUS : PATH_RADIUS / 2);
+      gl.drawPath(other.path, PATH_COLOURS[i % PATH_COLOURS.length], other === future ? 1 : 0.25, other === future ? PATH_SIZE : PATH_SIZE / 2);
     });
-    gl.drawPath(future.stops, PATH_COLOURS[futures.indexOf(future) % PATH_COLOURS.length], 1, TOOL_RADIUS, index, 1);
+    gl.drawPath(future.stops, PATH_COLOURS[futures.indexOf(future) % PATH_COLOURS.length], 1, TOOL_SIZE, index, 1);
     if (mesh) gl.drawRobot(links, future.poses.subarray(16 * links.length * index), 0.55);
     if (!playing()) document.documentElement.dataset.drawn = gl.drawnPixels();
   };
