@@ -7,6 +7,7 @@ import pytest
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
+from rclpy.node import Node
 
 from fourd_ros.cli import main
 from fourd_ros.nodes.graphs import GRAPHS
@@ -23,7 +24,7 @@ def parameter(call: Any, node: str, name: str) -> Any:
 
 
 def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
-    other_process: Any, call: Any, wait_for: Any, tmp_path: Path
+    other_process: Any, call: Any, spin: Any, wait_for: Any, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("/**: {ros__parameters: {image_rate: 2.0, image_width: 32, gripper_speed: 0.05}}")
@@ -31,6 +32,7 @@ def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
         *FOURD,
         *("bringup", "simulation", "--namespace", "cell", "--params-file", str(own)),
         *("--set", "seed:=5", "--set", "cameras:=[wrist]", "--set", "simulation.image_width:=40"),
+        *("--remap", "wrist/image:=/camera/color/image_raw"),
     )
     wait_for(lambda: "Control-C" in process.output() or process.process.poll() is not None, "the node")
     assert "/cell/simulation: active" in process.output()
@@ -40,6 +42,8 @@ def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
     assert parameter(call, "/cell/simulation", "image_rate").double_value == 2.0, "the user's file wins"
     assert parameter(call, "/cell/simulation", "state_rate").double_value == 50.0, "over the shipped one"
     assert parameter(call, "/cell/simulation", "image_width").integer_value == 40, "and --set over both"
+    observer = spin(Node("observer", use_global_arguments=False))
+    wait_for(lambda: observer.count_publishers("/camera/color/image_raw"), "the remapped topic")
     assert process.interrupt() == 0
     assert "Traceback" not in process.output()
 
@@ -77,6 +81,12 @@ def test_choices_that_mean_nothing_are_refused(
 ) -> None:
     assert main(["bringup", "simulation", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_remapping_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bringup", "simulation", "--remap", "front/image"])
+    assert "is not like" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(GRAPHS))

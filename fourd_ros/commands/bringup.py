@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from fourd_ros.commands.remapping import add_remapping, ros_arguments
 from fourd_ros.errors import InvalidParameter
 from fourd_ros.nodes.graphs import GRAPHS, Graph, find_graph
 from fourd_ros.resources import find_resource
@@ -12,6 +13,7 @@ EXAMPLES = [
     "fourd bringup demo",
     "fourd bringup demo --set bag:=my_bag --set cameras:='[front, wrist]'",
     "fourd bringup world_model --params-file my_robot.yaml --use-sim-time",
+    "fourd bringup world_model --remap front/image:=/camera/color/image_raw",
     "fourd bringup simulation --set task:=stack --set simulation.image_width:=320",
     "fourd bringup simulation --list",
 ]
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_assignment,
         help="an argument of the graph, or a parameter as NODE.NAME:=VALUE; may be repeated",
     )
+    add_remapping(parser)
     parser.add_argument("--list", action="store_true", help="show the arguments of the graph and end")
 
 
@@ -48,7 +51,14 @@ def run(args: argparse.Namespace) -> int:
         return not failed(nodes)
 
     chosen, node_parameters = _choices(args)
-    return 0 if bring_up(graph, chosen, node_parameters=node_parameters, on_settled=on_settled) else 1
+    ran = bring_up(
+        graph,
+        chosen,
+        node_parameters=node_parameters,
+        ros_arguments=ros_arguments(args.remap),
+        on_settled=on_settled,
+    )
+    return 0 if ran else 1
 
 
 def _assignment(text: str) -> tuple[str, str]:

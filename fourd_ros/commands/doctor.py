@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from fourd_ros.commands.remapping import add_remapping, ros_arguments
 from fourd_ros.machine import Finding, Status, examine
 from fourd_ros.nodes.transport import transport_environment, use_large_messages
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="camera namespaces")
     live.add_argument("--params-file", type=Path, metavar="YAML", help="parameters of the world model node")
     live.add_argument("--namespace", default="", help="of the world model")
-    live.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="may be given several times")
+    add_remapping(live)
     live.add_argument("--seconds", type=float, default=5.0, help="listen for so long (default 5)")
 
 
@@ -45,8 +46,7 @@ def _live(args: argparse.Namespace) -> list[Finding]:
     from fourd_ros.nodes.live_inputs import LiveInputs, settings_from
 
     settings = settings_from(args.params_file, args.cameras)
-    remaps = [word for rule in args.remap for word in ("-r", rule)]
-    with rclpy.init(args=["--ros-args", *remaps] if remaps else []):
+    with rclpy.init(args=["--ros-args", *ros_arguments(args.remap)]):
         node = rclpy.create_node("fourd_doctor", namespace=args.namespace or None)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

@@ -24,6 +24,7 @@ def bring_up(
     chosen: Mapping[str, str],
     *,
     node_parameters: Mapping[str, Mapping[str, str]] | None = None,
+    ros_arguments: Sequence[str] = (),
     on_settled: Callable[[Sequence[FourdNode]], bool],
 ) -> bool:
     """Run a graph until it is interrupted.
@@ -32,6 +33,7 @@ def bring_up(
         graph: which nodes.
         chosen: texts of arguments.
         node_parameters: texts of further parameters by node name and parameter.
+        ros_arguments: words after ``--ros-args`` for all nodes, such as remappings.
         on_settled: called once every node has started, or has failed to; False ends the run.
 
     Returns:
@@ -51,7 +53,7 @@ def bring_up(
     use_large_messages()
     try:
         with ExitStack() as stack:
-            stack.enter_context(rclpy.init(args=["--ros-args", "--log-level", log_level]))
+            stack.enter_context(rclpy.init(args=["--ros-args", "--log-level", log_level, *ros_arguments]))
             executor = make_executor()
             stack.callback(executor.shutdown, timeout_sec=1.0)
             nodes = [compose(planned, extra.get(planned.spec.name, {})) for planned in plan]
