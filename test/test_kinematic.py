@@ -139,6 +139,13 @@ def test_a_released_object_stays_where_it_was_let_go(gripping: Rig) -> None:
     np.testing.assert_allclose(held_centre(rollout, 1), held_centre(rollout, 3), atol=0.02)
 
 
+def test_fingers_do_not_close_through_what_they_hold(gripping: Rig) -> None:
+    squeeze = motion(gripping, panda_joint1=0.5, panda_finger_joint1=0.0)
+    joints = imagine(gripping, holding(gripping), squeeze)[0].joints
+    fingers = joints.positions[:, joints.joint_names.index("panda_finger_joint1")]
+    np.testing.assert_allclose(fingers, 0.02)
+
+
 def test_an_open_gripper_holds_nothing(rig: Rig) -> None:
     view = imagine(rig, rig.observation(), motion(rig, panda_joint1=0.5))[0].views["front"]
     assert not (view.labels == HELD_LABEL).any()

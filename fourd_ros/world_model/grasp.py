@@ -58,13 +58,31 @@ def release_step(robot: RobotModel, joint_positions: Mapping[str, float], positi
         joint_positions: measured positions [rad | m].
         positions: commanded positions of all actuated joints [rad | m], shape [T, J].
     """
-    gripper = robot.gripper
-    if gripper is None:
-        return len(positions)
-    columns = [robot.kinematics.joint_names.index(name) for name in gripper.joints]
-    observed = np.array([joint_positions[name] for name in gripper.joints])
+    columns, observed = _fingers(robot, joint_positions)
     opened = (positions[:, columns] - observed > RELEASE_TRAVEL).any(axis=1)
     return int(np.argmax(opened)) if opened.any() else len(positions)
+
+
+def stop_at_held_object(robot: RobotModel, joint_positions: Mapping[str, float], positions: FloatArray) -> FloatArray:
+    """The commanded motion with the fingers stopped by what they hold until they let go, shape [T, J].
+
+    Args:
+        robot: with a gripper that holds something.
+        joint_positions: measured positions [rad | m].
+        positions: commanded positions of all actuated joints [rad | m], shape [T, J].
+    """
+    columns, observed = _fingers(robot, joint_positions)
+    holding = slice(0, release_step(robot, joint_positions, positions))
+    stopped = positions.copy()
+    stopped[holding, columns] = np.maximum(stopped[holding, columns], observed)
+    return stopped
+
+
+def _fingers(robot: RobotModel, joint_positions: Mapping[str, float]) -> tuple[list[int], FloatArray]:
+    """Columns and observed positions of the finger joints."""
+    assert robot.gripper is not None
+    columns = [robot.kinematics.joint_names.index(name) for name in robot.gripper.joints]
+    return columns, robot.kinematics.positions_from(joint_positions)[columns]
 
 
 def _on_dominant_plane(points: Points) -> Mask:

@@ -11,7 +11,7 @@ from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, Question, WorldModel
 from fourd_ros.world_model.caveats import caveats
 from fourd_ros.world_model.compositing import HELD_LABEL, STATIC_LABEL, Canvas
-from fourd_ros.world_model.grasp import release_step
+from fourd_ros.world_model.grasp import release_step, stop_at_held_object
 from fourd_ros.world_model.scene import Scene, understand
 
 LinkPoses = Mapping[str, FloatArray]
@@ -38,8 +38,7 @@ class KinematicModel(WorldModel):
         checkpoint(0.1)
         count = len(question.candidates)
         for index, candidate in enumerate(question.candidates):
-            motion = candidate.at(question.times)
-            future = _Future(robot, scene, motion)
+            future = _Future(robot, scene, candidate.at(question.times))
             views = {}
             for place, name in enumerate(question.views):
                 views[name] = future.view(name)
@@ -51,7 +50,9 @@ class KinematicModel(WorldModel):
                     frame=observation.frame,
                     times=question.times,
                     views=views,
-                    joints=RobotTrajectory(joint_names=candidate.joint_names, times=question.times, positions=motion),
+                    joints=RobotTrajectory(
+                        joint_names=candidate.joint_names, times=question.times, positions=future.motion
+                    ),
                     candidate=index,
                     sample=sample,
                     backend=self.backend,
@@ -69,14 +70,22 @@ class _Future:
     Args:
         robot: the robot.
         scene: what was observed.
-        motion: positions of all actuated joints [rad | m], shape [T, J].
+        commanded: positions of all actuated joints [rad | m], shape [T, J].
+
+    Attributes:
+        motion: predicted positions: as commanded, but fingers do not close through what they hold, shape [T, J].
     """
 
-    def __init__(self, robot: RobotModel, scene: Scene, motion: FloatArray) -> None:
+    def __init__(self, robot: RobotModel, scene: Scene, commanded: FloatArray) -> None:
         self._robot, self._scene = robot, scene
-        self._poses = robot.kinematics.link_poses(motion)
-        self._steps = len(motion)
-        self._carried = self._carry(motion) if scene.holds_something else None
+        self._steps = len(commanded)
+        released = self._steps
+        self.motion = commanded
+        if scene.holds_something:
+            released = release_step(robot, scene.observation.joint_positions, commanded)
+            self.motion = stop_at_held_object(robot, scene.observation.joint_positions, commanded)
+        self._poses = robot.kinematics.link_poses(self.motion)
+        self._carried = self._carry(released) if scene.holds_something else None
 
     def view(self, name: str) -> RolloutView:
         """What one camera will see."""
@@ -121,12 +130,11 @@ class _Future:
         root = self._scene.observation.T_world_robot
         return root @ self._poses[link] @ invert(root @ self._scene.link_poses[link])
 
-    def _carry(self, motion: FloatArray) -> FloatArray:
+    def _carry(self, released: int) -> FloatArray:
         """Motion of the held object in the world; it stays where it is let go, shape [T, 4, 4]."""
         gripper = self._robot.gripper
         assert gripper is not None
         carried = self._motion_of(gripper.carrier)
-        released = release_step(self._robot, self._scene.observation.joint_positions, motion)
         if released < self._steps:
             carried[released:] = carried[released - 1] if released else np.eye(4)
         return carried
