@@ -41,7 +41,7 @@ A lifecycle node (`~/change_state`, `~/get_state`) that reports on `/diagnostics
 LIFECYCLE_AND_PARAMETERS = ("rcl_interfaces/", "lifecycle_msgs/", "type_description_interfaces/")
 OF_EVERY_NODE = ("/parameter_events", "/rosout", "/transition_event", "/diagnostics")
 ABSOLUTE = ("/tf", "/tf_static", "/clock")
-MARKUP = re.compile(r"[|<]")
+MARKUP, ESCAPED = re.compile(r"[|<]"), r"\\\g<0>"
 NamesAndTypes = Iterable[tuple[str, list[str]]]
 
 
@@ -102,7 +102,7 @@ def parameter_table(rows: Iterable[Row]) -> Iterator[str]:
     yield "| parameter | type | default | range | what it does |\n|---|---|---|---|---|"
     for row in rows:
         cells = (f"`{row.name}`", row.type, f"`{row.default}`", row.range, row.description)
-        yield f"| {' | '.join(re.sub(MARKUP, r'\\\g<0>', cell) for cell in cells)} |"
+        yield f"| {' | '.join(MARKUP.sub(ESCAPED, cell) for cell in cells)} |"
     yield ""
 
 
