@@ -7,6 +7,7 @@ import webbrowser
 from pathlib import Path
 
 from fourd_ros.demo.story import DemoSettings, tell
+from fourd_ros.resources import find_resource
 
 EXAMPLES = [
     "fourd demo",
@@ -14,12 +15,13 @@ EXAMPLES = [
     "fourd demo --bag my_bag --out out/my_bag",
 ]
 
-DEFAULTS = DemoSettings(bag=Path("demo/bag"), page=Path("out/demo/index.html"))
+SHIPPED_BAG = "demo/bag"
+DEFAULTS = DemoSettings(bag=Path(SHIPPED_BAG), page=Path("out/demo/index.html"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fourd demo``."""
-    parser.add_argument("--bag", type=Path, default=DEFAULTS.bag, help="bag to replay (default: %(default)s)")
+    parser.add_argument("--bag", type=Path, help="bag to replay (default: the one that comes with the package)")
     parser.add_argument(
         "--out", type=Path, default=DEFAULTS.page.parent, help="folder for index.html (default: %(default)s)"
     )
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print what came out."""
     settings = DemoSettings(
-        bag=args.bag,
+        bag=args.bag or find_resource(SHIPPED_BAG),
         page=args.out / "index.html",
         instants=args.instants,
         horizon=args.horizon,

@@ -131,17 +131,21 @@ def _table_height(points: Points) -> float:
 
 
 def _hit(target: Target) -> tuple[str, str, Sequence[ToolPose]]:
-    description = "The closed gripper sweeps sideways through the object; a pushed object would move along."
+    description = (
+        "The closed gripper sweeps sideways through the object. A real one would be pushed along; is the imagined one?"
+    )
     return "hit", description, _sweep(target, offset=0.0)
 
 
 def _miss(target: Target) -> tuple[str, str, Sequence[ToolPose]]:
-    description = f"The same sweep, {100 * MISS_BY:.0f} cm nearer to the robot: it passes by and nothing is touched."
+    description = f"The same sweep, {100 * MISS_BY:.0f} cm nearer to the robot, passes by and touches nothing."
     return "miss", description, _sweep(target, offset=MISS_BY)
 
 
 def _grasp(target: Target) -> tuple[str, str, Sequence[ToolPose]]:
-    description = "The open gripper comes down over the object, closes and lifts; a grasped object would come along."
+    description = (
+        "The open gripper comes down over the object, closes and lifts. A real one would come along; does it here?"
+    )
     above, at = target.centre.copy(), target.centre.copy()
     above[2], at[2] = target.high[2] + HOVER, max(target.low[2] + 0.02, target.high[2] - 0.03)
     lifted = at + np.array([0.0, 0.0, LIFT])

@@ -84,8 +84,8 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
     """
     if not settings.bag.exists():
         raise InvalidBag(
-            f"there is no bag '{settings.bag}'; the demo's own comes with the repository (git checkout demo/bag), "
-            "or record one: fourd bag record --help"
+            f"there is no bag '{settings.bag}'; leave --bag out for the demo's own, make one with "
+            "'fourd sim record --format bag', or record a robot with 'fourd bag record'"
         )
     stages = Stages(STAGES, write=write)
     with stages.next() as remark:

@@ -14,10 +14,15 @@ from fourd_ros.evaluation.statistics import Interval, bootstrap_interval, mean_o
 FloatArray = NDArray[np.float64]
 
 
+RELEVANT = 0.05
+"""A difference below this share of the baseline is not worth a word."""
+
+
 class Verdict(Enum):
     """What the paired difference to the baseline says.
 
-    `EQUAL` when its whole interval lies within the tolerance of the metric, `UNDECIDED` when it contains zero.
+    A difference within the tolerance of the metric, or below `RELEVANT` of the baseline, is nobody's gain:
+    `EQUAL` when its whole interval is that small, `UNDECIDED` when the interval contains zero or its middle is.
     """
 
     EQUAL = "equal"
@@ -52,13 +57,15 @@ class MetricSummary:
         """Whether the prediction beats the baseline beyond what chance over these instants explains."""
         if not np.isfinite(self.difference.estimate):
             return Verdict.NOTHING
-        if max(abs(float(self.difference.low)), abs(float(self.difference.high))) <= self.metric.tolerance:
-            return Verdict.EQUAL
         sign = 1.0 if self.metric.higher_is_better else -1.0
+        gain = sign * float(self.difference.estimate)
         low, high = sorted((sign * float(self.difference.low), sign * float(self.difference.high)))
-        if low > 0:
+        margin = max(self.metric.tolerance, RELEVANT * abs(float(self.first_frame_overall.estimate)))
+        if -margin <= low and high <= margin:
+            return Verdict.EQUAL
+        if low > 0 and gain > margin:
             return Verdict.BETTER
-        return Verdict.WORSE if high < 0 else Verdict.UNDECIDED
+        return Verdict.WORSE if high < 0 and gain < -margin else Verdict.UNDECIDED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ def error_colour(error: Points) -> NDArray[np.float64]:
 def hatch_unknown(frames: Pixels, known: Mask) -> Pixels:
     """Replace pixels that are not known by diagonal grey stripes; shape [T, H, W, 3]."""
     rows, columns = np.indices(frames.shape[1:3])
-    stripes = np.where((rows + columns) % 8 < 2, 128, 96).astype(np.uint8)
+    stripes = np.where((rows + columns) % 6 < 1, 190, 150).astype(np.uint8)
     return np.where(known[..., None], frames, stripes[None, :, :, None])
 
 

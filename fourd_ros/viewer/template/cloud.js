@@ -22,7 +22,8 @@ vec3 sigmaColour(float s) {
 void main() {
   gl_Position = clipFromWorld * vec4(low + position * size, 1.0);
   gl_PointSize = max(2.0, pixels * diameter / gl_Position.w);
-  colour = mode == 0 ? rgb : mode == 1 ? labelColour(label) : sigmaColour(sigma);
+  float light = 0.6 + 0.7 * dot(rgb, vec3(0.299, 0.587, 0.114)); // keeps shapes visible under flat colours
+  colour = mode == 0 ? rgb : light * (mode == 1 ? labelColour(label) : sigmaColour(sigma));
   if (hideRobot && label == 2.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 const POINT_FRAGMENT = `#version 300 es

@@ -1,0 +1,236 @@
+"""Episode files: what goes in comes out, and what is broken is refused."""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fourd_ros.data.episode import DEPTH_STEP, METADATA, Episode, EpisodeView, load_episode, save_episode
+from fourd_ros.errors import InvalidEpisode
+from fourd_ros.geometry.camera import PinholeCamera
+
+STEPS, JOINTS, OBJECTS, HEIGHT, WIDTH = 5, 3, 2, 6, 8
+
+
+def make_view(rng: np.random.Generator) -> EpisodeView:
+    depth = rng.uniform(0.1, 6.5, (STEPS, HEIGHT, WIDTH)).astype(np.float32)
+    depth[0, 0, 0] = np.nan
+    K = np.array([[10.0, 0.0, 3.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]])
+    return EpisodeView(
+        camera=PinholeCamera(width=WIDTH, height=HEIGHT, K=K, distortion=np.array([0.1, 0.0, 0.0, 0.0, 0.0])),
+        mounted_on="hand",
+        T_mount_camera=np.eye(4),
+        T_world_camera=np.tile(np.eye(4), (STEPS, 1, 1)),
+        rgb=rng.integers(0, 256, (STEPS, HEIGHT, WIDTH, 3), dtype=np.uint8),
+        depth=depth,
+        segmentation=rng.integers(0, 3, (STEPS, HEIGHT, WIDTH), dtype=np.uint8),
+    )
+
+
+@pytest.fixture
+def episode() -> Episode:
+    rng = np.random.default_rng(0)
+    return Episode(
+        seed=7,
+        tasks=("push",),
+        instructions=("push the grün box",),
+        policy="expert",
+        success=True,
+        rate=10.0,
+        times=np.arange(STEPS) / 10,
+        joint_names=("a", "b", "c"),
+        commanded=rng.normal(size=(STEPS, JOINTS)),
+        measured=rng.normal(size=(STEPS, JOINTS)),
+        velocities=rng.normal(size=(STEPS, JOINTS)),
+        object_names=("object_1", "object_2"),
+        object_labels=("red box", "blue mug"),
+        object_sizes=rng.uniform(size=(OBJECTS, 3)),
+        object_poses=np.tile(np.eye(4), (STEPS, OBJECTS, 1, 1)),
+        views={"front": make_view(rng), "wrist": make_view(rng)},
+    )
+
+
+def assert_equal(one: Episode, other: Episode) -> None:
+    """Equal to the bit; depth to half a step."""
+    for field in ("seed", "tasks", "instructions", "policy", "success", "rate", "joint_names", "object_labels"):
+        assert getattr(one, field) == getattr(other, field)
+    for field in ("times", "commanded", "measured", "velocities", "object_sizes", "object_poses"):
+        assert np.array_equal(getattr(one, field), getattr(other, field))
+    assert list(one.views) == list(other.views)
+    for name, view in one.views.items():
+        twin = other.views[name]
+        assert view.mounted_on == twin.mounted_on
+        assert np.array_equal(view.camera.K, twin.camera.K)
+        assert np.array_equal(view.camera.distortion, twin.camera.distortion)
+        for field in ("rgb", "segmentation", "T_world_camera", "T_mount_camera"):
+            assert np.array_equal(getattr(view, field), getattr(twin, field))
+        assert np.array_equal(np.isnan(view.depth), np.isnan(twin.depth))
+        assert np.nanmax(np.abs(view.depth - twin.depth)) <= 0.51 * DEPTH_STEP
+
+
+def test_what_is_saved_is_read_back(episode: Episode, tmp_path: Path) -> None:
+    save_episode(episode, tmp_path / "sub" / "e.npz")
+    assert_equal(episode, load_episode(tmp_path / "sub" / "e.npz"))
+    assert os.listdir(tmp_path / "sub") == ["e.npz"]
+
+
+def test_the_same_episode_gives_the_same_bytes(episode: Episode, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_episode(episode, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_numpy_reads_the_file_without_pickle(episode: Episode, tmp_path: Path) -> None:
+    save_episode(episode, tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["commanded"], episode.commanded)
+        assert arrays["front/depth"].dtype == np.uint16
+
+
+def test_depth_beyond_what_can_be_kept_is_unknown(episode: Episode, tmp_path: Path) -> None:
+    far = episode.views["front"].depth.copy()
+    far[1, 1, 1] = 6.56
+    save_episode(replace(episode, views={"front": replace(episode.views["front"], depth=far)}), tmp_path / "e.npz")
+    assert np.isnan(load_episode(tmp_path / "e.npz").views["front"].depth[1, 1, 1])
+
+
+def test_a_failed_save_leaves_the_old_file(episode: Episode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "e.npz"
+    save_episode(episode, path)
+    before = path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        save_episode(replace(episode, seed=8), path)
+    assert os.listdir(tmp_path) == ["e.npz"] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("times", np.zeros(STEPS), "increase"),
+        ("times", np.zeros(0), "at least one frame"),
+        ("commanded", np.zeros((STEPS, JOINTS + 1)), "'commanded'"),
+        ("measured", np.zeros((STEPS, JOINTS), np.float32), "needed float64"),
+        ("velocities", np.full((STEPS, JOINTS), np.nan), "not finite"),
+        ("object_labels", ("one",), "1 labels for 2"),
+        ("object_poses", np.zeros((STEPS, 1, 4, 4)), "'object_poses'"),
+    ],
+)
+def test_contradictions_are_refused(episode: Episode, field: str, value: Any, message: str) -> None:
+    with pytest.raises(InvalidEpisode, match=message):
+        replace(episode, **{field: value})
+
+
+def test_pictures_of_another_size_are_refused(episode: Episode) -> None:
+    view = episode.views["front"]
+    with pytest.raises(InvalidEpisode, match="front/rgb"):
+        replace(episode, views={"front": replace(view, rgb=view.rgb[:, 1:])})
+
+
+Members = dict[str, bytes]
+
+
+def edit(path: Path, change: Callable[[Members], None]) -> None:
+    """Rewrite the archive with its members changed."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def packed(array: np.ndarray, *, allow_pickle: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+def with_facts(**facts: Any) -> Callable[[Members], None]:
+    return lambda members: members.update({METADATA: json.dumps({**json.loads(members[METADATA]), **facts}).encode()})
+
+
+def with_array(name: str, data: bytes) -> Callable[[Members], None]:
+    return lambda members: members.update({f"{name}.npy": data})
+
+
+HUGE = packed(np.zeros((STEPS, JOINTS))).replace(b"(5, 3)", b"(5555555, 3)").replace(b"      \n", b"\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda members: members.pop("commanded.npy"), "commanded"),
+        (lambda members: members.pop("wrist/depth.npy"), "wrist/depth"),
+        (lambda members: members.pop(METADATA), METADATA),
+        (lambda members: members.update({METADATA: b"{"}), "JSONDecodeError"),
+        (lambda members: members.update({METADATA: b"[]"}), "AttributeError"),
+        (with_facts(format=99), "format is 99"),
+        (with_facts(views={"front": {}}), "width"),
+        (with_facts(joint_names=["a"]), "'commanded'"),
+        (with_facts(seed="x"), "seed|invalid literal"),
+        (with_array("measured", packed(np.array([{}], object), allow_pickle=True)), "plain array"),
+        (with_array("measured", packed(np.zeros((STEPS, JOINTS), np.float32))), "float32"),
+        (with_array("front/depth", packed(np.zeros((STEPS, HEIGHT, WIDTH), np.float32))), "needed uint16"),
+        (with_array("measured", packed(np.zeros((STEPS, JOINTS)))[:-8]), "bytes"),
+        (with_array("measured", HUGE), "claims"),
+        (with_array("measured", b"nonsense"), "measured|magic"),
+    ],
+)
+def test_broken_archives_are_refused(
+    episode: Episode, tmp_path: Path, change: Callable[[Members], None], message: str
+) -> None:
+    path = tmp_path / "e.npz"
+    save_episode(episode, path)
+    edit(path, change)
+    with pytest.raises(InvalidEpisode, match=message) as caught:
+        load_episode(path)
+    assert str(path) in str(caught.value)
+
+
+def test_files_that_are_no_archives_are_refused(episode: Episode, tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    with pytest.raises(InvalidEpisode, match="No such file"):
+        load_episode(path)
+    path.write_bytes(b"not a zip")
+    with pytest.raises(InvalidEpisode, match="BadZipFile"):
+        load_episode(path)
+    save_episode(episode, path)
+    whole = path.read_bytes()
+    for size in (len(whole) // 3, len(whole) - 30):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InvalidEpisode):
+            load_episode(path)
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(episode: Episode, tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    save_episode(episode, path)
+    whole = bytearray(path.read_bytes())
+    noticed = 0
+    for place in range(0, len(whole), max(1, len(whole) // 60)):
+        broken = bytearray(whole)
+        broken[place] ^= 0xFF
+        path.write_bytes(broken)
+        try:
+            load_episode(path)
+        except InvalidEpisode:
+            noticed += 1
+    assert noticed > 40
+
+
+def test_size_is_bounded_before_reading(episode: Episode, tmp_path: Path) -> None:
+    save_episode(episode, tmp_path / "e.npz")
+    with pytest.raises(InvalidEpisode, match="allowed are 1000"):
+        load_episode(tmp_path / "e.npz", max_bytes=1000)
