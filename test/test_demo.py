@@ -90,5 +90,5 @@ def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest
 
 def test_demo_without_its_bag_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--bag", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
-    assert "git checkout demo/bag" in capsys.readouterr().err
+    assert "fourd sim record --format bag" in capsys.readouterr().err
     assert not (tmp_path / "index.html").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fourd_ros.errors import InvalidInput
-from fourd_ros.evaluation.futures import compare, psnr
+from fourd_ros.evaluation.futures import compare, median_depth_error, psnr
 from fourd_ros.evaluation.regions import ROBOT_MARGIN, moved_region, split, visible
 from fourd_ros.evaluation.report import SUBJECTS, findings, horizon_table, overall_table
 from fourd_ros.evaluation.summary import Verdict, summarise
@@ -156,6 +156,12 @@ def test_what_stands_before_the_robot_hides_it() -> None:
     )
     seen = visible(RENDERED.mask[0], RENDERED.points[0], view)
     np.testing.assert_array_equal(seen, ROBOT_MASKS[0] & (np.arange(WIDTH) >= 10))
+
+
+def test_a_handful_of_pixels_says_nothing() -> None:
+    depth, few, enough = points_at(np.full((HEIGHT, WIDTH), 1.0))[..., 2], *(rectangle(0, 0, 1, n) for n in (9, 10))
+    assert np.isnan(median_depth_error(depth, depth + 1, few))
+    assert median_depth_error(depth, depth + 1, enough) == 1.0
 
 
 def test_psnr_of_a_known_difference() -> None:

@@ -233,7 +233,7 @@ def test_error_picture_colours_errors_and_hatches_the_unknown() -> None:
     picture = error_picture(recorded, error)
     assert picture[0, 0, 0].tolist() == [196, 34, 60]
     assert len(set(picture[0, 15, 0].tolist())) == 1
-    assert set(picture[0, :, 8:].ravel()) == {96, 128}
+    assert set(picture[0, :, 8:].ravel()) == {150, 190}
 
 
 def test_hatch_keeps_known_pixels() -> None:

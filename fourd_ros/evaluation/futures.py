@@ -13,6 +13,10 @@ from fourd_ros.records import Mask, Pixels, Points, RobotRendering, RolloutView,
 FloatArray = NDArray[np.float64]
 
 
+MIN_PIXELS = 10
+"""A region with fewer pixels says nothing: they are its edge."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """What one number of a score means.
@@ -172,9 +176,9 @@ def intersection_over_union(first: Mask, second: Mask) -> float:
 
 
 def median_depth_error(depth: Points, truth: Points, pixels: Mask) -> float:
-    """Median absolute difference [m] on `pixels`; NaN when there are none."""
+    """Median absolute difference [m] on `pixels`; NaN when there are fewer than `MIN_PIXELS`."""
     errors = np.abs(depth[pixels].astype(np.float64) - truth[pixels])
-    return float(np.median(errors)) if errors.size else float("nan")
+    return float(np.median(errors)) if errors.size >= MIN_PIXELS else float("nan")
 
 
 def psnr(image: Pixels, truth: Pixels, pixels: Mask) -> float:
