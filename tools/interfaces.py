@@ -67,7 +67,8 @@ def _fingerprint(name: str, prefixes: list[Path]) -> str:
 
 
 def _cmake(*arguments: str, environment: dict[str, str]) -> None:
-    cmake = shutil.which("cmake")
+    # An environment that is not activated has cmake beside its Python only.
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if cmake is None:
         raise SystemExit("cmake is needed to build the ROS interfaces: pip install cmake, or apt-get install cmake")
     subprocess.run([cmake, *arguments], check=True, env=environment)
