@@ -80,9 +80,14 @@ class WorldModel(ABC):
         """Yield ``len(candidates) * num_samples`` rollouts, calling `checkpoint` between steps."""
 
 
+USUAL_PERCENTILE = 75.0
+
+
 @dataclass
 class MeasuredCost:
-    """What a model costs here, learned from its answers: the slowest of the recent ones, per pixel.
+    """What a model costs here, learned from its answers: what most of the recent ones took at most, per pixel.
+
+    An upper quartile rather than the slowest one: the first answer after start-up is slow and says little.
 
     Args:
         declared: seconds per million pixels, believed until something was measured.
@@ -101,8 +106,9 @@ class MeasuredCost:
 
     def estimate(self, question: Question) -> float:
         """Expected wall time [s]."""
-        rate = max(self._seconds_per_pixel, default=self.declared * 1e-6)
-        return rate * question.work
+        if not self._seconds_per_pixel:
+            return self.declared * 1e-6 * question.work
+        return float(np.percentile(self._seconds_per_pixel, USUAL_PERCENTILE)) * question.work
 
 
 # From the quickest rung to the best one; a module is imported only when its rung is asked for.
