@@ -24,9 +24,11 @@ from sensor_msgs.msg import Image, JointState, PointCloud2
 from test_node_base import resident_bytes
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from fourd_ros.bridge.clouds import read_cloud
 from fourd_ros.bridge.rollouts import read_frame
 from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.client import ImagineFailed, ServerUnavailable, WorldModelClient
+from fourd_ros.geometry.transforms import apply
 from fourd_ros.nodes.base import make_executor
 from fourd_ros.nodes.world_model import WorldModelNode
 from fourd_ros.records import RobotTrajectory
@@ -148,6 +150,18 @@ def test_candidates_samples_frames_and_topics(stage: Stage) -> None:
     assert stamp_to_ns(onward[0].header.stamp) == STAMP + 1_000_000_000
 
     _check_streaming(stage)
+    _check_live_cloud(stage)
+
+
+def _check_live_cloud(stage: Stage) -> None:
+    clouds: list[PointCloud2] = []
+    stage.node.create_subscription(PointCloud2, "world_model/points", clouds.append, 5)
+    stage.wait_for(lambda: clouds, "the live cloud")
+    assert stamp_to_ns(clouds[0].header.stamp) == STAMP and clouds[0].header.frame_id == "panda_link0"
+    points = read_cloud(clouds[0])["points"]
+    truth = stage.publisher.rig.view("front")
+    expected = apply(truth.T_world_camera, truth.points[np.isfinite(truth.points[..., 2])])
+    np.testing.assert_allclose(points[: len(expected)], expected, atol=1e-3)
 
 
 def _check_streaming(stage: Stage) -> None:

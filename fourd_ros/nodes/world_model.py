@@ -25,10 +25,11 @@ from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
 from fourd_ros.nodes.frame_service import serve_frames
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
+from fourd_ros.nodes.live_cloud import LiveCloud
 from fourd_ros.nodes.observer import RETRY_PERIOD, Observer, ObserverLimits
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
 from fourd_ros.nodes.questions import QuestionLimits, make_question, observation_at_end
-from fourd_ros.records import Rollout
+from fourd_ros.records import Observation, Rollout
 from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Question, backend_names, load_backend
@@ -79,13 +80,19 @@ class WorldModelParameters(NodeParameters):
         12.0, "bound on one GetRolloutFrames response [MB]", minimum=0.01, maximum=1000.0
     )
     image_format: str = parameter("jpeg", "of imagined images", choices=("jpeg", "png"))
+    live_cloud_period: float = parameter(
+        0.2,
+        "look this often for an instant to publish on ~/points, while somebody listens [s]",
+        minimum=0.01,
+        maximum=60.0,
+    )
     playback_view: str = parameter("", "camera shown on ~/imagined; empty for the first")
     playback_rate: float = parameter(1.0, "imagined seconds per second", minimum=0.01, maximum=100.0)
     playback_loop: bool = parameter(False, "repeat until a newer rollout comes")
     playback_voxel_size: float = parameter(
         0.0, "thin played clouds to this voxel edge [m], 0 for none", minimum=0.0, maximum=1.0
     )
-    playback_megabytes: float = parameter(4.0, "bound on one played cloud [MB]", minimum=0.001, maximum=100.0)
+    playback_megabytes: float = parameter(4.0, "bound on one played or live cloud [MB]", minimum=0.001, maximum=100.0)
 
 
 class WorldModelNode(FourdNode):
@@ -117,7 +124,7 @@ class WorldModelNode(FourdNode):
 
     def start(self) -> None:
         settings = self.parameters
-        transforms = make_transform_buffer()
+        transforms = make_transform_buffer(counters=self.counters)
         self._observer = Observer(
             cameras=settings.cameras,
             use_depth=settings.use_depth,
@@ -133,6 +140,12 @@ class WorldModelNode(FourdNode):
         self._watch_inputs()
         self._playback = Playback(stage=self._topics, settings=self._playback_settings, on_error=self.report)
         self.defer(self._playback.stop)
+        LiveCloud(
+            self,
+            observe=self._newest_observation,
+            period=settings.live_cloud_period,
+            max_bytes=lambda: int(self.parameters.playback_megabytes * MEGABYTE),
+        )
         self._server.open()
 
     def stop(self) -> None:
@@ -168,6 +181,11 @@ class WorldModelNode(FourdNode):
         return make_question(
             goal, robot, observation, default_step=self._default_step(goal.backend), limits=self._question_limits()
         )
+
+    def _newest_observation(self) -> Observation:
+        if self._robot is None:
+            raise NoObservation("no robot description yet")
+        return self._observer.observe(self._robot, frame=self.parameters.fixed_frame)
 
     def _wait_for_robot(self, timeout: float) -> RobotModel:
         """The robot; its description may have arrived a moment ago and still be read."""
