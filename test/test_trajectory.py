@@ -83,3 +83,10 @@ def test_joints_that_are_not_commanded_hold_from_the_observed_posture() -> None:
 def test_a_commanded_first_instant_is_kept() -> None:
     whole = complete(moving(("panda_joint1",), [0.0, 1.0], [[0.1], [0.2]]), KINEMATICS, START)
     np.testing.assert_array_equal(whole.positions[:, 0], [0.1, 0.2])
+
+
+def test_a_gripper_is_told_where_to_go_not_how() -> None:
+    close = moving(("panda_finger_joint1",), [0.0, 0.1], [[0.0], [0.04]])
+    check_trajectory(close, KINEMATICS, START, targets=("panda_finger_joint1",))
+    with pytest.raises(JointLimitExceeded, match="panda_finger_joint1"):
+        check_trajectory(close, KINEMATICS, START)

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Imagine, write the bag, print what came of it."""
     # What is replayed must not reach other machines.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    from fourd_ros.client import ImagineFailed
     from fourd_ros.nodes.bag_loop import BagLoop, BagLoopSettings
     from fourd_ros.nodes.imagined_bag import ImaginedBag
 
@@ -68,13 +69,19 @@ def run(args: argparse.Namespace) -> int:
     with BagLoop(args.bag, settings) as loop, BagWriter(out, overwrite=args.overwrite, types=loop.reader.types) as bag:
         imagined = ImaginedBag(loop.reader, bag, loop.kinematics)
         following = [*loop.stamps[1:], None]
-        bar = tqdm(loop.run(), total=len(loop.stamps), unit="instant", disable=args.json)
-        for instant, next_stamp_ns in zip(bar, following, strict=True):
+        bar = tqdm(loop.stamps, unit="instant", disable=args.json)
+        for stamp_ns, next_stamp_ns in zip(bar, following, strict=True):
+            seconds = (stamp_ns - loop.reader.start_ns) / 1e9
+            try:
+                instant = loop.ask(stamp_ns)
+            except ImagineFailed as error:
+                report.add_failure(seconds, error)
+                continue
             imagined.add(instant, shown_until_ns=next_stamp_ns)
-            report.add(instant, (instant.stamp_ns - loop.reader.start_ns) / 1e9)
+            report.add(instant, seconds)
         imagined.finish()
     print(json.dumps(report.as_dict(), indent=2) if args.json else report)
-    return 0
+    return 1 if report.failures else 0
 
 
 class _Report:
@@ -84,6 +91,11 @@ class _Report:
         self._bag = bag
         self._began = time.monotonic()
         self._rows: list[dict[str, Any]] = []
+        self.failures: list[dict[str, Any]] = []
+
+    def add_failure(self, seconds: float, error: Exception) -> None:
+        """An instant that the node could not answer about."""
+        self.failures.append({"at": round(seconds, 6), "error": str(error)})
 
     def add(self, instant: Any, seconds: float) -> None:
         self._rows += [
@@ -101,7 +113,12 @@ class _Report:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        return {"bag": self._bag, "seconds": round(time.monotonic() - self._began, 3), "rollouts": self._rows}
+        return {
+            "bag": self._bag,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "rollouts": self._rows,
+            "failures": self.failures,
+        }
 
     def __str__(self) -> str:
         lines = [f"{'at':>9}  {'motion':<9}  {'backend':<10}  frames  computed in"]
@@ -110,6 +127,7 @@ class _Report:
             f"{1e3 * row['compute_time']:8.1f} ms"
             for row in self._rows
         ]
+        lines += [f"{failure['at']:7.3f} s  not answered: {failure['error']}" for failure in self.failures]
         if any(row["motion"] == "measured" for row in self._rows):
             lines.append(
                 "warning: no command was recorded there, so the model was told the measured motion, which knows "

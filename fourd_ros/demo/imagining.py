@@ -10,7 +10,7 @@ from fourd_ros.demo.recording import Recording
 from fourd_ros.nodes.bag_loop import BagLoop, BagLoopSettings, ImaginedInstant
 from fourd_ros.records import RobotTrajectory, Rollout
 
-PARAMETERS = {"image_format": "png", "speed_tolerance": 100.0}
+PARAMETERS = {"image_format": "png"}
 """Imagined colours are judged, so they travel without loss; recorded set points of a gripper may step."""
 
 

@@ -118,6 +118,7 @@ def checked_candidate(
         max_points=limits.max_points,
         max_duration=limits.max_duration,
         speed_tolerance=limits.speed_tolerance,
+        targets=robot.gripper.joints if robot.gripper else (),
     )
     return complete(commanded, robot.kinematics, current)
 

@@ -1,5 +1,7 @@
 """Can this robot follow that trajectory, and what do all its joints do meanwhile?"""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ def check_trajectory(
     max_points: int = 10_000,
     max_duration: float = 600.0,
     speed_tolerance: float = 1.5,
+    targets: Collection[str] = (),
 ) -> None:
     """Refuse a trajectory that the robot cannot follow from where it is.
 
@@ -34,6 +37,8 @@ def check_trajectory(
         max_points: bound on the points.
         max_duration: bound on the duration [s].
         speed_tolerance: the straight line between two points may be faster than the velocity limit by this factor.
+        targets: joints that are told where to go rather than how (grippers are opened and closed in one step, and
+            pressed against what they hold); their speed is not checked.
 
     Raises:
         InvalidTrajectory: too many points, or too long.
@@ -46,7 +51,7 @@ def check_trajectory(
         raise InvalidTrajectory(f"it lasts {trajectory.times[-1]:.3g} s; at most {max_duration:.3g} s are taken")
     columns = _columns(trajectory, kinematics)
     _check_positions(trajectory, kinematics, columns)
-    _check_speeds(trajectory, kinematics, columns, start, speed_tolerance)
+    _check_speeds(trajectory, kinematics, columns, start, speed_tolerance, targets)
 
 
 def complete(trajectory: RobotTrajectory, kinematics: Kinematics, current: FloatArray) -> RobotTrajectory:
@@ -88,9 +93,15 @@ def _check_positions(trajectory: RobotTrajectory, kinematics: Kinematics, column
 
 
 def _check_speeds(
-    trajectory: RobotTrajectory, kinematics: Kinematics, columns: list[int], start: FloatArray, tolerance: float
+    trajectory: RobotTrajectory,
+    kinematics: Kinematics,
+    columns: list[int],
+    start: FloatArray,
+    tolerance: float,
+    targets: Collection[str],
 ) -> None:
     allowed = kinematics.limits.velocity[columns] * tolerance
+    allowed[[name in targets for name in trajectory.joint_names]] = np.inf
     durations = np.diff(trajectory.times, prepend=0.0)
     durations[0] = max(durations[0], START_TIME)
     speeds = np.abs(np.diff(trajectory.positions, axis=0, prepend=start[None, columns])) / durations[:, None]
