@@ -53,15 +53,16 @@ def main() -> None:
     use_large_messages()
     rows: list[dict[str, Any]] = []
     with rclpy.init(args=[]):
-        for size, cameras in ((128, ("front",)), (128, ("front", "wrist")), (480, ("front",))):
-            rows.append(answer_row(size, cameras, args.repeat))
+        rows.append(answer_row(128, 128, ("front",), args.repeat))
+        rows.append(answer_row(128, 128, ("front", "wrist"), args.repeat))
+        rows.append(answer_row(640, 480, ("front",), args.repeat))
         rows.append(round_trip_row(128, ("front",), args.repeat))
         rows.append(cancel_row(args.repeat // 2))
         rows.append(idle_row())
     report("imagine", rows)
 
 
-def answer_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str, Any]:
+def answer_row(width: int, height: int, cameras: tuple[str, ...], repeat: int) -> dict[str, Any]:
     """Everything that the node does for one goal, without the transport."""
     from fourd_ros.bridge.rollouts import make_frame
     from fourd_ros.nodes.world_model import WorldModelNode
@@ -69,7 +70,7 @@ def answer_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str, An
     node = WorldModelNode(parameter_overrides=parameters(cameras))
     node.trigger_configure()
     node.trigger_activate()
-    publisher = RigPublisher(Node("rig"), Rig(size=size), cameras=cameras)
+    publisher = RigPublisher(Node("rig"), Rig(size=height, width=width), cameras=cameras)
     feed(node, publisher)
     goal = make_goal(publisher)
     sizes: list[int] = []
@@ -89,7 +90,7 @@ def answer_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str, An
     anchor = measure(lambda: copied.copy(), repeat=repeat)
     node.destroy_node()
     return {
-        "what": f"answer, {STEPS} steps, {size} x {size}, {'+'.join(cameras)}",
+        "what": f"answer, {STEPS} steps, {width} x {height}, {'+'.join(cameras)}",
         **{f"{name}_ms": value for name, value in timing.items()},
         "result_mb": sizes[-1] / 1e6,
         "memcpy_p50_ms": anchor["p50"],

@@ -23,10 +23,11 @@ T_HAND_WRIST = np.array([[0.0, -1, 0, 0.07], [1, 0, 0, 0], [0, 0, 1, 0.02], [0, 
 """The wrist camera looks along the fingers (optical z = hand z)."""
 
 
-def make_camera(size: int = 128, focal: float = 1.1) -> PinholeCamera:
-    """A square camera without distortion; `focal` in image widths."""
-    K = np.array([[focal * size, 0, (size - 1) / 2], [0, focal * size, (size - 1) / 2], [0, 0, 1]])
-    return PinholeCamera(width=size, height=size, K=K)
+def make_camera(height: int = 128, width: int = 0, *, focal: float = 1.1) -> PinholeCamera:
+    """A camera without distortion; `width` 0 for a square one, `focal` in image heights."""
+    width = width or height
+    K = np.array([[focal * height, 0, (width - 1) / 2], [0, focal * height, (height - 1) / 2], [0, 0, 1]])
+    return PinholeCamera(width=width, height=height, K=K)
 
 
 def front_pose() -> NDArray[np.float64]:
@@ -39,17 +40,19 @@ class Rig:
     """The scene at one posture.
 
     Args:
-        size: of the square images [px].
+        size: rows of the images [px].
         joints: positions by joint name [rad | m].
+        width: columns of the images [px], 0 for as many as rows.
     """
 
     size: int = 128
     joints: dict[str, float] | None = None
+    width: int = 0
 
     def __post_init__(self) -> None:
         self.robot = RobotModel(panda_description())
         self.joints = dict(PANDA_READY if self.joints is None else self.joints)
-        self.camera = make_camera(self.size)
+        self.camera = make_camera(self.size, self.width)
 
     @property
     def link_poses(self) -> dict[str, NDArray[np.float64]]:
