@@ -147,7 +147,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        *(entry for folder in ("config", "launch", "models") for entry in _shared(folder)),
+        *(entry for folder in ("config", "demo", "launch", "models") for entry in _shared(folder)),
     ],
     entry_points={
         "console_scripts": [
