@@ -1,0 +1,190 @@
+"""Which figures of each benchmark the page shows, and what was aimed at."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One line of a table.
+
+    Args:
+        what: it is.
+        value: picks it from the rows of a report.
+        unit: of the value.
+        at_most: goal, where less is better.
+        at_least: goal, where more is better.
+    """
+
+    what: str
+    value: Callable[[Rows], float | None]
+    unit: str
+    at_most: float = math.inf
+    at_least: float = -math.inf
+
+    @property
+    def goal(self) -> str:
+        """As text; empty where a figure is only reported."""
+        if math.isfinite(self.at_most):
+            return f"≤ {self.at_most:g} {self.unit}"
+        return f"≥ {self.at_least:g} {self.unit}" if math.isfinite(self.at_least) else ""
+
+    def is_met(self, value: float) -> bool:
+        """Whether `value` is within the goal."""
+        return self.at_least <= value <= self.at_most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A script of this folder.
+
+    Args:
+        name: of the script.
+        anchor: what its figures stand beside.
+        figures: that the page shows.
+    """
+
+    name: str
+    anchor: str
+    figures: tuple[Figure, ...]
+
+
+def at(*path: str, **where: Any) -> Callable[[Rows], float | None]:
+    """The value under `path` in the first row whose entries equal `where`."""
+
+    def pick(rows: Rows) -> float | None:
+        value: Any = next(row for row in rows if all(row[key] == wanted for key, wanted in where.items()))
+        for key in path:
+            value = value[key]
+        return value
+
+    return pick
+
+
+def _filling(what: str, row: str) -> Figure:
+    return Figure(what=what, value=at("ratio", what=row), unit="× copy", at_most=1.5)
+
+
+def _delivered(transport: str, *, at_least: float = -math.inf) -> Figure:
+    def percent(rows: Rows) -> float:
+        row = next(row for row in rows if row["transport"] == transport)
+        return 100 * row["delivered"] / row["sent"]
+
+    return Figure(what=f"arrived, {transport}", value=percent, unit="%", at_least=at_least)
+
+
+def _rendering(size: str, view: str) -> tuple[Figure, ...]:
+    whole, small = "colour, points, mask", size == "128 x 128"
+    return (
+        Figure(
+            what=f"frame, {size}, {view} camera",
+            value=at("ms_per_frame", whole, "p50", size=size, view=view),
+            unit="ms",
+            at_most=1.0 if small else math.inf,
+        ),
+        Figure(
+            what=f"beside MuJoCo's, {size}, {view} camera",
+            value=at("ratio", size=size, view=view),
+            unit="× MuJoCo",
+            at_most=math.inf if small else 2.0,
+        ),
+    )
+
+
+def _imagine(what: str, row: str, *, at_most: float = math.inf) -> tuple[Figure, ...]:
+    return (
+        Figure(what=f"{what}, p95", value=at("p95_ms", what=row), unit="ms", at_most=at_most),
+        Figure(what=f"{what}, median", value=at("p50_ms", what=row), unit="ms"),
+    )
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="imagine",
+        anchor="a plain copy of the bytes of the frames",
+        figures=(
+            *_imagine("answer, 128 x 128", "answer, 16 steps, 128 x 128, front", at_most=50.0),
+            *_imagine("answer, 128 x 128, with wrist camera", "answer, 16 steps, 128 x 128, front+wrist"),
+            *_imagine("answer, 640 x 480", "answer, 16 steps, 640 x 480, front"),
+            *_imagine("round trip, 128 x 128", "round trip, 16 steps, 128 x 128, front"),
+            Figure(what="cancel, p95", value=at("p95_ms", what="cancel"), unit="ms", at_most=70.0),
+            Figure(
+                what="idle node",
+                value=at("cpu_percent", what="active node without input"),
+                unit="% of a core",
+                at_most=3.0,
+            ),
+        ),
+    ),
+    Benchmark(
+        name="robot_rendering",
+        anchor="MuJoCo's renderer without shadows, colour only, on the same CPU",
+        figures=tuple(
+            figure
+            for size in ("128 x 128", "720 x 480")
+            for view in ("front", "wrist")
+            for figure in _rendering(size, view)
+        ),
+    ),
+    Benchmark(
+        name="cloud_filling",
+        anchor="one plain copy of the same bytes",
+        figures=(
+            _filling("records that the producer filled", "packed_cloud: records the producer filled"),
+            _filling("separate columns, all six", "make_cloud: separate columns, all six"),
+        ),
+    ),
+    Benchmark(
+        name="transport",
+        anchor="the same with the defaults of Fast DDS",
+        figures=(
+            _delivered("shipped profile", at_least=100.0),
+            _delivered("Fast DDS defaults"),
+            Figure(
+                what="latency, shipped profile, median",
+                value=at("latency_ms", "p50", transport="shipped profile"),
+                unit="ms",
+            ),
+        ),
+    ),
+    Benchmark(
+        name="import_time",
+        anchor="`python -c pass`",
+        figures=(
+            Figure(what="`import fourd_ros`", value=at("ms", "p50", what="import fourd_ros"), unit="ms", at_most=100.0),
+            Figure(what="`import rclpy`", value=at("ms", "p50", what="import rclpy"), unit="ms"),
+            Figure(what="`fourd --help`", value=at("ms", "p50", what="fourd --help"), unit="ms"),
+            Figure(what="`python -c pass`", value=at("ms", "p50", what="python -c pass"), unit="ms"),
+        ),
+    ),
+    Benchmark(
+        name="bags",
+        anchor="the same bytes copied into a file",
+        figures=tuple(
+            Figure(what=operation, value=at("MB_per_s", operation=operation), unit="MB/s")
+            for operation in (
+                "write serialised messages, no compression",
+                "read serialised messages, no compression",
+                "read messages, no compression",
+                "write serialised messages, zstd",
+                "copy the same bytes into a file",
+            )
+        ),
+    ),
+    Benchmark(
+        name="simulation",
+        anchor="nothing",
+        figures=(
+            Figure(
+                what="pictures, 128 x 128",
+                value=at("per_cpu_second", what="pictures", size=128, shadows=True),
+                unit="/s",
+            ),
+            Figure(what="episodes, 128 x 128", value=at("per_cpu_second", what="episodes", size=128), unit="/s"),
+        ),
+    ),
+)
