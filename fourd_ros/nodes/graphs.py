@@ -212,7 +212,8 @@ BAG_NODE = NodeSpec(
 
 ASK = "ask what happens if ...: python3, from fourd_ros.client import WorldModelClient; or publish on `trajectory`"
 LOOK = "look at it: rviz2 -d {config}/fourd.rviz, or open {config}/foxglove.json in Foxglove"
-TOPICS = "see which inputs arrive and what is missing: fourd doctor --topics"
+OWN_TOPICS = "see which inputs arrive and what is missing: fourd doctor --topics, with the same --params-file"
+TOPICS = "see what arrives and what is missing: fourd doctor --topics --cameras front wrist"
 
 GRAPHS: dict[str, Graph] = {
     graph.name: graph
@@ -222,7 +223,7 @@ GRAPHS: dict[str, Graph] = {
             description="the world model beside your robot or simulator",
             nodes=(WORLD_MODEL_NODE,),
             arguments=(_USE_SIM_TIME, _CAMERAS, _DESCRIPTION),
-            next_steps=(TOPICS, ASK, LOOK),
+            next_steps=(OWN_TOPICS, ASK, LOOK),
         ),
         Graph(
             name="simulation",
