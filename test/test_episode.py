@@ -201,7 +201,7 @@ def test_broken_archives_are_refused(
 
 def test_files_that_are_no_archives_are_refused(episode: Episode, tmp_path: Path) -> None:
     path = tmp_path / "e.npz"
-    with pytest.raises(InvalidEpisode, match="No such file"):
+    with pytest.raises(InvalidEpisode, match="there is no file"):
         load_episode(path)
     path.write_bytes(b"not a zip")
     with pytest.raises(InvalidEpisode, match="BadZipFile"):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from fourd_ros.commands.arguments import non_negative_float, positive_float
 from fourd_ros.data.bag_summary import BagSummary, summarize
 from fourd_ros.data.bags import BagReader, BagWriter, recover
 from fourd_ros.errors import InvalidBag
@@ -51,7 +52,7 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 def _add_play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="rosbag2 folder or .mcap file")
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--rate", type=float, default=1.0, help="recorded seconds per second (default 1)")
+    pace.add_argument("--rate", type=positive_float, default=1.0, help="recorded seconds per second (default 1)")
     pace.add_argument(
         "--as-fast-as-possible",
         action="store_const",
@@ -60,8 +61,8 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
         help="do not pace; wait only for reliable subscribers that are behind",
     )
     parser.add_argument("--loop", action="store_true", help="start over at the end (time jumps back)")
-    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="skip the first S seconds")
-    parser.add_argument("--duration", type=float, metavar="S", help="play S seconds of the recording")
+    parser.add_argument("--start", type=non_negative_float, default=0.0, metavar="S", help="skip the first S seconds")
+    parser.add_argument("--duration", type=positive_float, metavar="S", help="play S seconds of the recording")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these")
     parser.add_argument("--remap", nargs="+", default=[], type=_remap, metavar="FROM:=TO", help="publish as TO")
     parser.add_argument(
@@ -70,7 +71,9 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-for", nargs="+", default=[], metavar="TOPIC", help="begin when somebody subscribed to these"
     )
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="longest wait for subscribers")
+    parser.add_argument(
+        "--timeout", type=positive_float, default=30.0, metavar="S", help="longest wait for subscribers"
+    )
     parser.add_argument("--json", action="store_true", help="print a report for scripts; no progress bar")
     parser.set_defaults(run_verb=_play)
 
@@ -79,8 +82,8 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="folder to create")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these (default: all)")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="TOPIC", help="all but these")
-    parser.add_argument("--max-duration", type=float, default=0.0, metavar="S", help="stop after S seconds")
-    parser.add_argument("--max-size", type=float, default=0.0, metavar="MB", help="stop after MB of messages")
+    parser.add_argument("--max-duration", type=positive_float, default=0.0, metavar="S", help="stop after S seconds")
+    parser.add_argument("--max-size", type=positive_float, default=0.0, metavar="MB", help="stop after MB of messages")
     parser.add_argument(
         "--compression", choices=("none", "zstd"), default="none", help="zstd is too slow for several raw cameras"
     )

@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from fourd_ros.commands.arguments import positive_float, positive_int
 from fourd_ros.demo.story import DemoSettings, tell
 from fourd_ros.resources import find_resource
 
@@ -26,13 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=DEFAULTS.page.parent, help="folder for index.html (default: %(default)s)"
     )
     parser.add_argument(
-        "--instants", type=int, default=DEFAULTS.instants, help="instants to imagine from (default: %(default)s)"
+        "--instants",
+        type=positive_int,
+        default=DEFAULTS.instants,
+        help="instants to imagine from (default: %(default)s)",
     )
     parser.add_argument(
-        "--horizon", type=float, default=DEFAULTS.horizon, help="how far to imagine [s] (default: %(default)s)"
+        "--horizon", type=positive_float, default=DEFAULTS.horizon, help="how far to imagine [s] (default: %(default)s)"
     )
     parser.add_argument(
-        "--step", type=float, default=DEFAULTS.step, help="time between imagined frames [s] (default: %(default)s)"
+        "--step",
+        type=positive_float,
+        default=DEFAULTS.step,
+        help="time between imagined frames [s] (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="seed (default: %(default)s)")
     parser.add_argument(

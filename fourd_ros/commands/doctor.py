@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from fourd_ros.commands.arguments import positive_float
 from fourd_ros.commands.remapping import add_remapping, ros_arguments
 from fourd_ros.machine import Finding, Status, examine
 from fourd_ros.nodes.transport import transport_environment, use_large_messages
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument("--params-file", type=Path, metavar="YAML", help="parameters of the world model node")
     live.add_argument("--namespace", default="", help="of the world model")
     add_remapping(live)
-    live.add_argument("--seconds", type=float, default=5.0, help="listen for so long (default 5)")
+    live.add_argument("--seconds", type=positive_float, default=5.0, help="listen for so long (default 5)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fourd_ros.commands.arguments import non_negative_float, positive_float, positive_int
 from fourd_ros.data.bag_inputs import COMMAND_TOPIC
 from fourd_ros.data.bags import BagWriter
 
@@ -25,17 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="BAG", help="bag to write (default: out/imagined/NAME)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing one")
     when = parser.add_mutually_exclusive_group()
-    when.add_argument("--at", type=float, nargs="+", default=[], metavar="S", help="imagine from these instants")
-    when.add_argument("--every", type=float, default=0.0, metavar="S", help="or every S seconds (default: horizon)")
-    parser.add_argument("--horizon", type=float, default=2.0, metavar="S", help="how far (default 2)")
-    parser.add_argument("--step", type=float, default=0.0, metavar="S", help="between frames (default: the backend's)")
+    when.add_argument(
+        "--at", type=non_negative_float, nargs="+", default=[], metavar="S", help="imagine from these instants"
+    )
+    when.add_argument(
+        "--every", type=positive_float, default=0.0, metavar="S", help="or every S seconds (default: horizon)"
+    )
+    parser.add_argument("--horizon", type=positive_float, default=2.0, metavar="S", help="how far (default 2)")
+    parser.add_argument(
+        "--step", type=positive_float, default=0.0, metavar="S", help="between frames (default: the backend's)"
+    )
     parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="observe with these (default: all)")
     parser.add_argument("--views", nargs="+", default=[], metavar="NAME", help="imagine these (default: all observed)")
     parser.add_argument("--backend", default="", help="world model (default: the best that is loaded)")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="futures of each instant (default 1)")
+    parser.add_argument(
+        "--samples", type=positive_int, default=1, metavar="N", help="futures of each instant (default 1)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first sample")
-    parser.add_argument("--voxel-size", type=float, default=0.005, metavar="M", help="of the clouds, 0 for all points")
-    parser.add_argument("--rate", type=float, default=0.0, help="recorded seconds per second (default: no pacing)")
+    parser.add_argument(
+        "--voxel-size", type=non_negative_float, default=0.005, metavar="M", help="of the clouds, 0 for all points"
+    )
+    parser.add_argument(
+        "--rate", type=positive_float, default=0.0, help="recorded seconds per second (default: no pacing)"
+    )
     parser.add_argument("--command-topic", default=COMMAND_TOPIC, metavar="TOPIC", help="commanded trajectories")
     parser.add_argument("--params-file", type=Path, metavar="YAML", help="parameters of the world model node")
     parser.add_argument("--json", action="store_true", help="print a report for scripts; no progress bar")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from fourd_ros.commands.arguments import non_negative_float, positive_float, positive_int
 from fourd_ros.data.episode import Episode, load_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
 from fourd_ros.errors import MissingDependency
@@ -44,14 +45,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--episodes", type=_positive, default=10, help="how many (default 10)")
+    parser.add_argument("--episodes", type=positive_int, default=10, help="how many (default 10)")
     parser.add_argument("--seed", type=int, default=0, help="of the first; the others count up (default 0)")
     parser.add_argument("--out", type=Path, default=Path("out/episodes"), help="folder (default out/episodes)")
     parser.add_argument(
         "--format", choices=("episode", "bag", "both"), default="episode", help="files for each (default episode)"
     )
     parser.add_argument(
-        "--jobs", type=_positive, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
+        "--jobs", type=positive_int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each new episode, no progress bar")
     _add_recording_options(parser)
@@ -62,7 +63,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
 def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("episode", type=Path, nargs="?", help="file; without one, --seed is recorded and shown")
     parser.add_argument("--out", type=Path, default=Path("out/view.png"), help=".png or .gif (default out/view.png)")
-    parser.add_argument("--frames", type=_positive, default=8, help="columns of a contact sheet (default 8)")
+    parser.add_argument("--frames", type=positive_int, default=8, help="columns of a contact sheet (default 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the episode that is recorded (default 0)")
     _add_recording_options(parser)
     parser.set_defaults(run_verb=_view)
@@ -90,11 +91,14 @@ def _add_recording_options(parser: argparse.ArgumentParser) -> None:
         "--cameras", type=_names, default=CAMERA_NAMES, help=f"of {', '.join(CAMERA_NAMES)} (default all)"
     )
     parser.add_argument("--size", type=_size, default=(128, 128), help="pixels, N or WIDTHxHEIGHT (default 128)")
-    parser.add_argument("--rate", type=float, default=10.0, help="frames a second (default 10)")
-    parser.add_argument("--max-duration", type=float, default=30.0, help="longest episode [s] (default 30)")
+    parser.add_argument("--rate", type=positive_float, default=10.0, help="frames a second (default 10)")
+    parser.add_argument("--max-duration", type=positive_float, default=30.0, help="longest episode [s] (default 30)")
     parser.add_argument("--no-shadows", action="store_true", help="quicker pictures without cast shadows")
     parser.add_argument(
-        "--camera-spread", type=float, default=1.0, help="how far cameras stray from their places, 0..1 (default 1)"
+        "--camera-spread",
+        type=non_negative_float,
+        default=1.0,
+        help="how far cameras stray from their places, 0..1 (default 1)",
     )
 
 
@@ -184,13 +188,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
-
-
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    return _positive(width), _positive(height or width)
+    return positive_int(width), positive_int(height or width)

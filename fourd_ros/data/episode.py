@@ -202,6 +202,8 @@ def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:
             if size > max_bytes:
                 raise InvalidEpisode(f"it holds {size} bytes, allowed are {max_bytes}")
             return _read(archive)
+    except FileNotFoundError as error:
+        raise InvalidEpisode(f"there is no file '{path}'; 'fourd sim record' writes episodes") from error
     except FourdError as error:
         raise InvalidEpisode(f"'{path}' is not an episode: {error}") from error
     except (*_UNREADABLE, KeyError, ValueError, TypeError, AttributeError) as error:
