@@ -16,6 +16,8 @@ import yaml
 import fourd_ros
 
 ROOT = Path(__file__).resolve().parent.parent
+ROS_PACKAGE = re.compile(r"\w+_(msgs|msgs_py|srvs|interfaces)|(rcl|tf2_|tf_|launch|rosidl|ament_)\w*|xacro")
+"""Modules of this name come from ROS, not from PyPI."""
 
 
 def _tool(name: str) -> ModuleType:
@@ -86,8 +88,8 @@ def test_the_ros_packages_imported_are_declared() -> None:
                 imported.add(node.module.split(".")[0])
             elif isinstance(node, ast.Import):
                 imported.update(alias.name.split(".")[0] for alias in node.names)
-    ros = {name for name in imported if name.endswith("_msgs") or name in ("rclpy", "builtin_interfaces", "tf2_ros")}
-    assert "fourd_msgs" in ros
+    ros = {name for name in imported if ROS_PACKAGE.fullmatch(name)}
+    assert {"fourd_msgs", "std_srvs", "rcl_interfaces", "rclpy", "launch_ros"} <= ros
     assert ros <= declared
 
 
