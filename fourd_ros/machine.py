@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from fourd_ros import __version__
 from fourd_ros.errors import MissingResource
-from fourd_ros.resources import find_resource
+from fourd_ros.resources import CHECKOUT, find_resource
 
 DEFAULT_MIDDLEWARE = "rmw_fastrtps_cpp"
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -80,6 +81,18 @@ def examine(*, transport: Mapping[str, str]) -> list[Finding]:
     ]
 
 
+def pip_install(*names: str) -> str:
+    """The command that brings distributions into this environment, in the locked versions where there is a checkout."""
+    python, constraints = Path(sys.executable), CHECKOUT / "constraints.txt"
+    locked = ["-c", _as_typed(constraints)] if constraints.is_file() else []
+    return shlex.join([_as_typed(python), "-m", "pip", "install", *locked, *names])
+
+
+def _as_typed(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
@@ -104,7 +117,8 @@ def _package() -> Finding:
     try:
         folder = find_resource("config").parent
     except MissingResource as error:
-        return Finding(subject="fourd_ros", status=Status.MISSING, detail=str(error), remedy="pip install .")
+        remedy = f"in a checkout: {pip_install('.')}"
+        return Finding(subject="fourd_ros", status=Status.MISSING, detail=str(error), remedy=remedy)
     return Finding(subject="fourd_ros", status=Status.OK, detail=f"{__version__}, files in {folder}")
 
 
@@ -157,7 +171,7 @@ def _libraries() -> Iterator[Finding]:
             lacking.append(name)
     needed = absent.pop("")
     if needed:
-        remedy = f"pip install {' '.join(needed)}"
+        remedy = pip_install(*needed)
         yield Finding(subject="libraries", status=Status.MISSING, detail=f"no {', '.join(needed)}", remedy=remedy)
     else:
         yield Finding(subject="libraries", status=Status.OK, detail="all there")
@@ -167,7 +181,7 @@ def _libraries() -> Iterator[Finding]:
             subject=f"extra [{extra}]",
             status=Status.NOTE if lacking else Status.OK,
             detail=f"{purpose}: no {', '.join(lacking)}" if lacking else purpose,
-            remedy=f"pip install 'fourd_ros[{extra}]'" if lacking else "",
+            remedy=pip_install(*lacking) if lacking else "",
         )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fourd_ros import cli, machine
 from fourd_ros.errors import InvalidParameter
-from fourd_ros.machine import Finding, Status, examine
+from fourd_ros.machine import Finding, Status, examine, pip_install
 
 HERE = Path(__file__).resolve().parent
 
@@ -38,7 +38,7 @@ def test_the_table_says_how_to_get_what_is_missing(
     table = capsys.readouterr().out
     assert "MISSING  interfaces" in table
     assert "-> make setup" in table
-    assert "-> pip install scipy" in table
+    assert f"-> {pip_install('scipy')}" in table
     assert table.rstrip().endswith("2 missing")
 
 
@@ -80,7 +80,14 @@ def test_a_missing_extra_is_only_a_note(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(machine, "_installed", lambda name: name != "mujoco" and present(name))
     finding = _find(examine(transport={}), "extra [sim]")
     assert finding.status is Status.NOTE
-    assert finding.remedy == "pip install 'fourd_ros[sim]'"
+    assert finding.remedy == pip_install("mujoco")
+
+
+def test_remedies_work_in_this_environment_and_keep_to_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(machine.CHECKOUT)
+    monkeypatch.setattr(sys, "executable", str(machine.CHECKOUT / ".venv" / "bin" / "python"))
+    assert pip_install("onnxruntime") == ".venv/bin/python -m pip install -c constraints.txt onnxruntime"
+    assert not any("fourd_ros" in finding.remedy for finding in examine(transport={}))
 
 
 @pytest.fixture(scope="module")

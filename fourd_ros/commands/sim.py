@@ -14,6 +14,7 @@ from fourd_ros.commands.arguments import non_negative_float, positive_float, pos
 from fourd_ros.data.episode import Episode, load_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
 from fourd_ros.errors import MissingDependency
+from fourd_ros.machine import pip_install
 from fourd_ros.simulation.cameras import CAMERA_NAMES
 from fourd_ros.simulation.policies import POLICIES
 from fourd_ros.simulation.tasks import TASK_KINDS
@@ -181,7 +182,7 @@ def _require_mujoco() -> None:
     try:
         import mujoco  # noqa: F401
     except ImportError as error:
-        raise MissingDependency(f"the simulator needs MuJoCo ({error}): pip install 'fourd_ros[sim]'") from error
+        raise MissingDependency(f"the simulator needs MuJoCo ({error}): {pip_install('mujoco')}") from error
 
 
 def _names(text: str) -> tuple[str, ...]:
