@@ -228,7 +228,8 @@ class WorldModelNode(FourdNode):
                 self._watch_topic(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
         self._watch_topic(watch, JointState, "joint_states", self._observer.add_joints, sensor_qos(depth=10))
         if not settings.robot_description_file:
-            self._watch_topic(watch, String, "robot_description", self._take_description, LATCHED)
+            read = self.worker("robot_description").latest(self._take_description)
+            self._watch_topic(watch, String, "robot_description", read, LATCHED)
         ask = self.worker("trajectory").latest(self._ask)
         self.subscribe(JointTrajectory, "trajectory", ask, RESULT, group=group)
 
@@ -244,6 +245,7 @@ class WorldModelNode(FourdNode):
         return CompressedImage, f"{camera}/{kind}/{transport}"
 
     def _take_description(self, message: String) -> None:
+        """Parse the description and read its meshes (on a worker thread)."""
         self._robot = RobotModel(RobotDescription.from_urdf(message.data, allowed_roots=self._mesh_roots()))
 
     def _mesh_roots(self) -> list[Path] | None:
