@@ -42,6 +42,7 @@ EXTRAS = {
     "cpu": ["onnxruntime", "open3d-cpu"],  # excludes gpu: the two bring the same modules
     "gpu": ["onnxruntime-gpu", "open3d"],
     "sim": ["mujoco"],
+    "models": TORCH,
     "train": [*TORCH, "accelerate", "diffusers", "peft"],
     "viewer": ["viser"],
     "lerobot": ["lerobot"],

@@ -26,6 +26,7 @@ EXTRAS = {
     "sim": "simulator",
     "cpu": "ONNX and point clouds on the CPU, excludes [gpu]",
     "gpu": "ONNX and point clouds on the GPU, excludes [cpu]",
+    "models": "learned models",
     "train": "training",
     "viewer": "live viewer",
     "lerobot": "LeRobot data sets",

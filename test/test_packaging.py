@@ -183,7 +183,7 @@ def test_without_generators_the_build_says_how_to_get_them(
 
 
 def _absent(name: str = "libfoo1") -> object:
-    return bootstrap.DebianPackage(name, "draws", lambda: False)
+    return bootstrap.DebianPackage((name,), "draws", lambda: False)
 
 
 def test_missing_system_packages_are_named_once_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_missing_system_packages_are_installed_where_that_is_allowed(monkeypatch
 
 
 def test_nothing_is_asked_for_that_is_there() -> None:
-    assert bootstrap.debian_packages((bootstrap.DebianPackage("libc6", "", lambda: True),)) == "all there"
+    assert bootstrap.debian_packages((bootstrap.DebianPackage(("libc6",), "", lambda: True),)) == "all there"
 
 
 def test_a_failed_command_shows_its_end_and_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_failed_command_shows_its_end_and_the_log(monkeypatch: pytest.MonkeyPa
 def test_the_stamp_changes_with_what_decides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = bootstrap.fingerprint()
     assert bootstrap.fingerprint() == before
-    monkeypatch.setenv(bootstrap.TORCH_INDEX, "https://example.invalid/wheels")
+    monkeypatch.setattr(bootstrap, "EXTRAS", "sim")
     assert bootstrap.fingerprint() != before
 
 

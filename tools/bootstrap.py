@@ -1,9 +1,10 @@
-"""Makes a bare machine ready: Debian packages, the environment in .venv, ROS 2, torch, and fourd_ros itself.
+"""Makes a bare machine ready: Debian packages, the environment in .venv, ROS 2, and fourd_ros itself.
 
     make setup        everything that `make demo` and `make test` need
 
 Standard library only. Quick when nothing changed: a stamp in .venv holds the hash of all that decides its contents.
-FOURD_TORCH_INDEX names another index for the torch wheel, for instance one with builds for your GPU.
+torch may weigh gigabytes and nothing that is shipped imports it yet: it comes only with --with-torch,
+FOURD_WITH_TORCH=1 or FOURD_TORCH_INDEX, the index of the wheel, for instance one with builds for your GPU.
 """
 
 import argparse
@@ -25,17 +26,19 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "ready"
+TORCH_STAMP = VENV / "ready_torch"
 LOG = VENV / "setup.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 TORCH_INDEX = "FOURD_TORCH_INDEX"
+WITH_TORCH = "FOURD_WITH_TORCH"
 EXTRAS = "sim,test"
 
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """What the wheels need from the system."""
+    """What is needed from the system; `names` are tried in order, since Debian and Ubuntu differ."""
 
-    name: str
+    names: tuple[str, ...]
     purpose: str
     present: Callable[[], bool]
 
@@ -54,18 +57,18 @@ def _headers() -> bool:
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 NEEDED = (
-    DebianPackage(f"python{VERSION}-venv", "makes .venv", lambda: importlib.util.find_spec("ensurepip") is not None),
-    DebianPackage(f"python{VERSION}-dev", "builds the ROS interfaces", _headers),
-    DebianPackage("g++", "builds the ROS interfaces", _command("c++", "g++")),
-    DebianPackage("make", "builds the ROS interfaces", _command("make")),
-    DebianPackage("libosmesa6", "lets MuJoCo render without a display", _library("OSMesa")),
-    DebianPackage("libgl1", "OpenCV, MuJoCo", _library("GL")),
-    DebianPackage("libglib2.0-0", "OpenCV", _library("glib-2.0")),
+    DebianPackage((f"python{VERSION}-venv",), "makes .venv", lambda: importlib.util.find_spec("ensurepip") is not None),
+    DebianPackage((f"python{VERSION}-dev",), "builds the ROS interfaces", _headers),
+    DebianPackage(("g++",), "builds the ROS interfaces", _command("c++", "g++")),
+    DebianPackage(("make",), "builds the ROS interfaces", _command("make")),
+    DebianPackage(("libosmesa6",), "lets MuJoCo render without a display", _library("OSMesa")),
+    DebianPackage(("libgl1",), "OpenCV, MuJoCo", _library("GL")),
+    DebianPackage(("libglib2.0-0", "libglib2.0-0t64"), "OpenCV", _library("glib-2.0")),
 )
-NEEDED_BY_TESTS = (
-    DebianPackage(
-        "chromium", "opens the demo's page in a test", _command("chromium", "chromium-browser", "google-chrome")
-    ),
+BROWSER = DebianPackage(
+    ("chromium", "chromium-browser"),
+    "opens the demo's page in tests",
+    _command("chromium", "chromium-browser", "google-chrome", "chrome"),
 )
 
 
@@ -115,18 +118,46 @@ def debian_packages(wanted: tuple[DebianPackage, ...]) -> str:
     missing = [package for package in wanted if not package.present()]
     if not missing:
         return "all there"
-    names = [package.name for package in missing]
     prefix = _privilege()
     if prefix is None:
-        listing = "".join(f"\n  {package.name:18} {package.purpose}" for package in missing)
+        listing = "".join(f"\n  {package.names[0]:18} {package.purpose}" for package in missing)
+        names = " ".join(package.names[0] for package in missing)
         raise SetupFailed(
             f"these system packages are missing and may not be installed from here:{listing}\n"
-            f"Run this once, then try again:\n  sudo apt-get update && sudo apt-get install -y {' '.join(names)}"
+            f"Run this once, then try again:\n  sudo apt-get update && sudo apt-get install -y {names}"
         )
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    call(*prefix, "apt-get", "update", environment=quiet)
-    call(*prefix, "apt-get", "install", "-y", "--no-install-recommends", *names, environment=quiet)
-    return "installed " + " ".join(names)
+    apt(prefix, "update")
+    return "installed " + " ".join(install_one(prefix, package) for package in missing)
+
+
+def browser() -> str:
+    """Install the browser of the tests; set-up goes on without it."""
+    if BROWSER.present():
+        return "all there"
+    prefix = _privilege()
+    if prefix is not None:
+        try:
+            apt(prefix, "update")
+            return f"installed {install_one(prefix, BROWSER)}"
+        except SetupFailed:
+            pass
+    return f"none could be installed, tests that need one will say so; sudo apt-get install {BROWSER.names[0]}"
+
+
+def install_one(prefix: list[str], package: DebianPackage) -> str:
+    """Install a package under the first of its names that apt knows; the name."""
+    for name in package.names[:-1]:
+        try:
+            apt(prefix, "install", "-y", "--no-install-recommends", name)
+            return name
+        except SetupFailed:
+            continue
+    apt(prefix, "install", "-y", "--no-install-recommends", package.names[-1])
+    return package.names[-1]
+
+
+def apt(prefix: list[str], *words: str) -> None:
+    call(*prefix, "apt-get", *words, environment={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
 def _privilege() -> list[str] | None:
@@ -144,8 +175,8 @@ def _privilege() -> list[str] | None:
 
 
 def fingerprint() -> str:
-    """Hash of everything that decides what lies in .venv."""
-    digest = hashlib.sha256(f"{sys.version} {EXTRAS} {os.environ.get(TORCH_INDEX, '')} {ROOT}".encode())
+    """Hash of everything that decides what lies in .venv, torch aside."""
+    digest = hashlib.sha256(f"{sys.version} {EXTRAS} {ROOT}".encode())
     files = [ROOT / name for name in ("setup.py", "setup.cfg", "pyproject.toml", "constraints.txt")]
     for folder in ("msg", "compat", "tools"):
         files += sorted(path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
@@ -163,9 +194,21 @@ def make_environment() -> None:
         call(sys.executable, "-m", "venv", str(VENV))
 
 
+def torch_lacks() -> bool:
+    """Whether torch is asked for and not there as it is asked for."""
+    wanted = os.environ.get(WITH_TORCH, "0") not in ("", "0") or bool(os.environ.get(TORCH_INDEX))
+    return wanted and not (TORCH_STAMP.is_file() and TORCH_STAMP.read_text() == _torch_source())
+
+
+def _torch_source() -> str:
+    locked = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
+    return f"{locked} {os.environ.get(TORCH_INDEX, '')}"
+
+
 def install_torch() -> str | None:
     index = os.environ.get(TORCH_INDEX)
     pip("-c", str(CONSTRAINTS), *(["--index-url", index] if index else []), "torch")
+    TORCH_STAMP.write_text(_torch_source())
     return f"from {index}" if index else None
 
 
@@ -186,26 +229,40 @@ def check_imports() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-tests", action="store_true", help="leave out the browser that only the tests need")
+    parser.add_argument("--with-torch", action="store_true", help=f"install torch too, as {WITH_TORCH}=1 does")
     arguments = parser.parse_args()
-    wanted = NEEDED if arguments.without_tests else NEEDED + NEEDED_BY_TESTS
+    if arguments.with_torch:
+        os.environ[WITH_TORCH] = "1"
     try:
-        check_python()
-        ready = STAMP.is_file() and STAMP.read_text() == fingerprint()
-        if ready and all(package.present() for package in wanted):
-            return 0
-        begin = time.monotonic()
-        steps = Steps(2 if ready else 7)
-        steps.run("Python", check_python)
-        steps.run("System packages", lambda: debian_packages(wanted))
-        if not ready:
-            steps.run("Environment .venv", make_environment)
-            steps.run("torch", install_torch)
-            steps.run("ROS 2 Kilted and its interface generators", install_build_tools)
-            steps.run("fourd_ros, its libraries, and the ROS interfaces (compiled)", install_package)
-            steps.run("Imports", check_imports)
+        return set_up(with_browser=not arguments.without_tests)
     except SetupFailed as failure:
         print(f"\n\nSet-up stopped: {failure}", file=sys.stderr)
         return 1
+
+
+def set_up(*, with_browser: bool) -> int:
+    check_python()
+    steps: list[tuple[str, Callable[[], str | None]]] = []
+    ready = STAMP.is_file() and STAMP.read_text() == fingerprint()
+    if not ready or not all(package.present() for package in NEEDED):
+        steps += [("Python", check_python), ("System packages", lambda: debian_packages(NEEDED))]
+    if not ready:
+        steps += [
+            ("Environment .venv", make_environment),
+            ("ROS 2 Kilted and its interface generators", install_build_tools),
+            ("fourd_ros, its libraries, and the ROS interfaces (compiled)", install_package),
+            ("Imports", check_imports),
+        ]
+    if torch_lacks():
+        steps.append(("torch", install_torch))
+    if with_browser and not BROWSER.present():
+        steps.append(("Browser for the tests", browser))
+    if not steps:
+        return 0
+    begin = time.monotonic()
+    counter = Steps(len(steps))
+    for title, action in steps:
+        counter.run(title, action)
     print(f"Ready after {time.monotonic() - begin:.0f} s: .venv/bin/fourd --help")
     return 0
 

@@ -72,7 +72,9 @@ def take(page: Path, shot: Shot, folder: Path) -> Path:
 def _run(page: Path, fragment: str, width: int, height: int, *options: str) -> str:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        raise MissingDependency(f"none of {list(PROGRAMS)} is installed; on Debian: apt-get install chromium")
+        raise MissingDependency(
+            f"none of {list(PROGRAMS)} is installed: apt-get install chromium (Ubuntu: chromium-browser)"
+        )
     with tempfile.TemporaryDirectory() as profile:
         command = [
             *(program, "--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader"),
