@@ -19,6 +19,7 @@ class Settings:
     gains: tuple[float, ...] = parameter((1.0, 2.0), "of the joints", minimum=0.0)
     device: str = parameter("cpu", "where to compute", read_only=True)
     enabled: bool = parameter(True, "work at all")
+    weights: int = parameter(1, "to load", minimum=1, maximum=9, fixed_while="configured")
 
     def __post_init__(self) -> None:
         if self.mode == "exact" and self.rate > 50:
@@ -96,6 +97,18 @@ def test_wrong_change_is_refused_with_a_reason(make_node, name, value, told):
     assert declare(node, Settings) == Settings()
 
 
+def test_a_fixed_parameter_follows_the_state_of_the_node(make_node):
+    node, states = make_node(), ["unconfigured"]
+    declare(node, Settings, state=lambda: states[-1])
+    assert node.describe_parameter("weights").additional_constraints == "while unconfigured"
+    for state, accepted in (("unconfigured", True), ("configuring", False), ("active", False), ("unconfigured", True)):
+        states.append(state)
+        (result,) = node.set_parameters([Parameter("weights", value=len(states))])
+        assert result.successful is accepted, state
+        assert accepted or state in result.reason
+    assert declare(node, Settings).weights == len(states)
+
+
 def test_values_that_contradict_each_other_are_refused_together(make_node):
     node = make_node()
     declare(node, Settings)
@@ -119,8 +132,9 @@ def test_descriptors_carry_range_and_description(make_node):
 
 def test_table_for_the_documentation():
     rows = {row.name: row for row in table(Settings)}
-    assert list(rows) == ["rate", "depth", "mode", "cameras", "gains", "device", "enabled"]
+    assert list(rows) == ["rate", "depth", "mode", "cameras", "gains", "device", "enabled", "weights"]
     assert (rows["rate"].type, rows["rate"].default, rows["rate"].range) == ("float", "10", "0 .. 100")
     assert (rows["cameras"].type, rows["cameras"].default) == ("str[]", "[]")
     assert rows["mode"].range == "'fast' | 'exact'"
     assert rows["device"].range == "at start only"
+    assert rows["weights"].range == "1 .. 9, while unconfigured"

@@ -30,6 +30,8 @@ class EchoParameters(NodeParameters):
     fail: str = parameter("", "hook that fails as expected", choices=("", "load", "start", "stop", "unload"))
     crash: str = parameter("", "hook that fails unexpectedly", choices=("", "load", "start", "stop", "unload"))
     loudness: int = parameter(1, "exclamation marks", minimum=0, maximum=3)
+    ears: int = parameter(2, "to hear with", minimum=0, maximum=2, fixed_while="active")
+    languages: tuple[str, ...] = parameter(("en",), "to load", fixed_while="configured")
 
 
 class EchoNode(FourdNode):
@@ -217,6 +219,33 @@ def test_parameters_change_while_the_node_runs(spin: Any, call: Any, talk: Any) 
     talk("hello", "hello!!!")
     request = SetParameters.Request(parameters=[Parameter("loudness", value=4).to_parameter_msg()])
     assert not call(SetParameters, "/echo/set_parameters", request).results[0].successful
+
+
+def test_what_only_a_transition_takes_over_is_refused_until_the_node_is_that_far_down(spin: Any, call: Any) -> None:
+    spin(make_echo(autostart=False))
+
+    def refusals() -> list[str]:
+        changed = [Parameter("ears", value=1), Parameter("languages", value=["de"]), Parameter("loudness", value=2)]
+        request = SetParameters.Request(parameters=[one.to_parameter_msg() for one in changed])
+        results = call(SetParameters, "/echo/set_parameters", request).results
+        restored = [Parameter("ears", value=2), Parameter("languages", value=["en"])]
+        request = SetParameters.Request(parameters=[one.to_parameter_msg() for one in restored])
+        assert all(result.successful for result in call(SetParameters, "/echo/set_parameters", request).results)
+        return [result.reason for result in results]
+
+    assert refusals() == ["", "", ""]
+    assert change(call, Transition.TRANSITION_CONFIGURE)
+    ears, languages, loudness = refusals()
+    assert (ears, loudness) == ("", "")
+    assert "'languages' can be set while unconfigured, the node is inactive; deactivate" in languages
+    assert change(call, Transition.TRANSITION_ACTIVATE)
+    ears, languages, loudness = refusals()
+    assert "'ears' can be set while unconfigured or inactive, the node is active; deactivate the node first" in ears
+    assert "clean it up first" in languages
+    assert loudness == ""
+    assert change(call, Transition.TRANSITION_DEACTIVATE)
+    assert change(call, Transition.TRANSITION_CLEANUP)
+    assert refusals() == ["", "", ""]
 
 
 def test_clock_jumps_both_ways_reach_the_hook(spin: Any, wait_for: Any) -> None:

@@ -5,13 +5,20 @@ import math
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fourd_ros.errors import FourdError, InvalidParameter
 
 P = TypeVar("P")
 
 MAX_INTEGER = 2**63 - 1
+
+FixedWhile = Literal["", "active", "configured"]
+
+_FREE_IN = {"active": ("unconfigured", "inactive"), "configured": ("unconfigured",)}
+"""Lifecycle states in which a parameter can be set that is otherwise fixed."""
+
+_FREE_FIRST = {"active": "deactivate the node first", "configured": "deactivate the node and clean it up first"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +30,14 @@ class Declaration:
     maximum: float | None = None
     choices: tuple[Any, ...] = ()
     read_only: bool = False
+    fixed_while: FixedWhile = ""
+
+    @property
+    def condition(self) -> str:
+        """When it can be set, if not always."""
+        if self.read_only:
+            return "at start only"
+        return f"while {' or '.join(_FREE_IN[self.fixed_while])}" if self.fixed_while else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +59,7 @@ def parameter(
     maximum: float | None = None,
     choices: Sequence[Any] = (),
     read_only: bool = False,
+    fixed_while: FixedWhile = "",
 ) -> Any:
     """A field of a parameter dataclass.
 
@@ -54,14 +70,27 @@ def parameter(
         maximum: largest one.
         choices: the values allowed (for a tuple: the elements allowed).
         read_only: set at start only, through YAML or the command line.
+        fixed_while: the node takes it over when it is activated ("active") or configured ("configured"), and
+            refuses another value until it is no longer so.
     """
     declaration = Declaration(
-        description=description, minimum=minimum, maximum=maximum, choices=tuple(choices), read_only=read_only
+        description=description,
+        minimum=minimum,
+        maximum=maximum,
+        choices=tuple(choices),
+        read_only=read_only,
+        fixed_while=fixed_while,
     )
     return dataclasses.field(default=default, metadata={"declaration": declaration})
 
 
-def declare(node: Any, cls: type[P], *, on_change: Callable[[P], None] | None = None) -> P:
+def declare(
+    node: Any,
+    cls: type[P],
+    *,
+    on_change: Callable[[P], None] | None = None,
+    state: Callable[[], str] = lambda: "unconfigured",
+) -> P:
     """Declare all fields of a parameter dataclass on a node and return their values.
 
     Called again for the same node it returns the values of now. Later changes (``ros2 param set``) are checked like the
@@ -71,6 +100,7 @@ def declare(node: Any, cls: type[P], *, on_change: Callable[[P], None] | None = 
         node: rclpy node.
         cls: frozen dataclass whose fields are all made by `parameter`.
         on_change: called with the new instance after a change of any of its fields.
+        state: label of the lifecycle state of now, for parameters that are fixed in some.
 
     Raises:
         InvalidParameter: a value given at start has the wrong type, is out of range or none of the choices.
@@ -82,7 +112,7 @@ def declare(node: Any, cls: type[P], *, on_change: Callable[[P], None] | None = 
     values = {name: spec.from_ros(node.get_parameter(name).value) for name, spec in specifications.items()}
     current = _make(cls, specifications, values)
     if fresh:
-        _follow_changes(node, cls, specifications, current, on_change)
+        _follow_changes(node, cls, specifications, current, on_change, state)
     return current
 
 
@@ -113,18 +143,19 @@ class _Specification:
         return f"{self.element.__name__}[]" if self.is_tuple else self.element.__name__
 
     @property
-    def range_text(self) -> str:
+    def limits_text(self) -> str:
         rule = self.rule
-        parts = []
         if rule.choices:
-            parts.append(" | ".join(_shown(choice) for choice in rule.choices))
-        elif rule.minimum is not None or rule.maximum is not None:
-            low = "" if rule.minimum is None else _shown(rule.minimum)
-            high = "" if rule.maximum is None else _shown(rule.maximum)
-            parts.append(f"{low} .. {high}".strip())
-        if rule.read_only:
-            parts.append("at start only")
-        return ", ".join(parts)
+            return " | ".join(_shown(choice) for choice in rule.choices)
+        if rule.minimum is None and rule.maximum is None:
+            return ""
+        low = "" if rule.minimum is None else _shown(rule.minimum)
+        high = "" if rule.maximum is None else _shown(rule.maximum)
+        return f"{low} .. {high}".strip()
+
+    @property
+    def range_text(self) -> str:
+        return ", ".join(filter(None, (self.limits_text, self.rule.condition)))
 
     def from_ros(self, value: Any) -> Any:
         return tuple(value or ()) if self.is_tuple else value
@@ -140,10 +171,19 @@ class _Specification:
             if self.element in (int, float):
                 self._check_number(element)
 
+    def check_change(self, old: Any, new: Any, state: str) -> None:
+        """Raises InvalidParameter when a new value would have no effect in this lifecycle state."""
+        fixed_while = self.rule.fixed_while
+        if fixed_while and new != old and state not in _FREE_IN[fixed_while]:
+            raise InvalidParameter(
+                f"parameter '{self.name}' can be set {self.rule.condition}, the node is {state}; "
+                f"{_FREE_FIRST[fixed_while]}"
+            )
+
     def _check_number(self, number: float) -> None:
         low, high = self.rule.minimum, self.rule.maximum
         if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
-            self._refuse(number, f"needed {self.range_text or 'a finite number'}")
+            self._refuse(number, f"needed {self.limits_text or 'a finite number'}")
 
     def _refuse(self, value: Any, needed: str) -> None:
         raise InvalidParameter(f"parameter '{self.name}' is {_shown(value)}; {needed}")
@@ -181,7 +221,7 @@ def _declare_one(node: Any, spec: _Specification) -> None:
             f"parameter '{spec.name}' has the wrong type; needed {spec.type_name}: {error}"
         ) from error
     except (InvalidParameterValueException, ParameterException) as error:
-        raise InvalidParameter(f"parameter '{spec.name}': {error}; needed {spec.range_text}") from error
+        raise InvalidParameter(f"parameter '{spec.name}': {error}; needed {spec.limits_text}") from error
 
 
 def _declare_empty(node: Any, spec: _Specification) -> None:
@@ -206,10 +246,11 @@ def _descriptor(spec: _Specification) -> Any:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     rule = spec.rule
+    choices = f"one of {list(rule.choices)}" if rule.choices else ""
     descriptor = ParameterDescriptor(
         description=rule.description,
         read_only=rule.read_only,
-        additional_constraints=f"one of {list(rule.choices)}" if rule.choices else "",
+        additional_constraints=", ".join(filter(None, (choices, rule.condition))),
     )
     if spec.is_tuple or (rule.minimum is None and rule.maximum is None):
         return descriptor
@@ -236,6 +277,7 @@ def _follow_changes(
     specifications: dict[str, _Specification],
     current: P,
     on_change: Callable[[P], None] | None,
+    state: Callable[[], str],
 ) -> None:
     """Check every later change against the whole dataclass, and hand over the new instance once it is set."""
     from rcl_interfaces.msg import SetParametersResult
@@ -244,8 +286,11 @@ def _follow_changes(
         return {p.name: specifications[p.name].from_ros(p.value) for p in parameters if p.name in specifications}
 
     def check(parameters: Sequence[Any]) -> Any:
+        changes = changed(parameters)
         try:
-            _make(cls, specifications, {**_values(current), **changed(parameters)})
+            for name, value in changes.items():
+                specifications[name].check_change(getattr(current, name), value, state())
+            _make(cls, specifications, {**_values(current), **changes})
         except (FourdError, ValueError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -15,11 +15,17 @@ from fourd_ros.nodes.base import FourdNode, NodeParameters, run
 class BagReplayParameters(NodeParameters):
     """Parameters of the bag replay node."""
 
-    bag: str = parameter("", "bag folder or MCAP file", read_only=True)
-    rate: float = parameter(1.0, "recorded seconds per second, 0 for as fast as it goes", minimum=0.0, maximum=100.0)
-    loop: bool = parameter(True, "start over at the end; time then jumps back")
-    start_offset: float = parameter(0.0, "seconds after the first message to start at", minimum=0.0, maximum=1e6)
-    wait_for: tuple[str, ...] = parameter((), "topics that must have a subscriber before the first message")
+    bag: str = parameter("", "bag folder or MCAP file", fixed_while="configured")
+    rate: float = parameter(
+        1.0, "recorded seconds per second, 0 for as fast as it goes", minimum=0.0, maximum=100.0, fixed_while="active"
+    )
+    loop: bool = parameter(True, "start over at the end; time then jumps back", fixed_while="active")
+    start_offset: float = parameter(
+        0.0, "seconds after the first message to start at", minimum=0.0, maximum=1e6, fixed_while="active"
+    )
+    wait_for: tuple[str, ...] = parameter(
+        (), "topics that must have a subscriber before the first message", fixed_while="active"
+    )
 
 
 class BagReplayNode(FourdNode):

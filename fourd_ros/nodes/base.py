@@ -82,7 +82,9 @@ class FourdNode(LifecycleNode):
         self.counters = Counters()
         self.autostart_result: TransitionCallbackReturn | None = None
         super().__init__(name, **options)
-        self.parameters: Any = declare(self, self.Parameters, on_change=self._take_parameters)
+        self.parameters: Any = declare(
+            self, self.Parameters, on_change=self._take_parameters, state=lambda: self.state_label
+        )
         self._watch_itself()
         if self.parameters.autostart:
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady_clock())

@@ -39,10 +39,12 @@ class SimulationParameters(NodeParameters):
 
     task: str = parameter("push", "what the scene is made for; takes effect at ~/reset", choices=tuple(TASK_KINDS))
     seed: int = parameter(0, "of the scene; takes effect at ~/reset", minimum=0, maximum=2**31 - 1)
-    cameras: tuple[str, ...] = parameter(CAMERA_NAMES, "cameras of the scene", choices=CAMERA_NAMES, read_only=True)
-    image_width: int = parameter(128, "columns of the images", minimum=8, maximum=2048, read_only=True)
-    image_height: int = parameter(128, "rows of the images", minimum=8, maximum=2048, read_only=True)
-    shadows: bool = parameter(True, "cast shadows in the images", read_only=True)
+    cameras: tuple[str, ...] = parameter(
+        CAMERA_NAMES, "cameras of the scene", choices=CAMERA_NAMES, fixed_while="configured"
+    )
+    image_width: int = parameter(128, "columns of the images", minimum=8, maximum=2048, fixed_while="configured")
+    image_height: int = parameter(128, "rows of the images", minimum=8, maximum=2048, fixed_while="configured")
+    shadows: bool = parameter(True, "cast shadows in the images", fixed_while="configured")
     state_rate: float = parameter(
         50.0,
         "ticks, joint_states, /tf and /clock per simulated second [Hz]",
@@ -54,14 +56,16 @@ class SimulationParameters(NodeParameters):
     real_time_factor: float = parameter(
         1.0, "simulated seconds per second, 0 for as fast as it goes", minimum=0.0, maximum=100.0
     )
-    speed_tolerance: float = parameter(1.1, "factor on the joint speed limits of commands", minimum=0.1, maximum=10.0)
+    speed_tolerance: float = parameter(
+        1.1, "factor on the joint speed limits of commands", minimum=0.1, maximum=10.0, fixed_while="active"
+    )
     goal_tolerance: float = parameter(
-        0.02, "of a goal that names none, per joint [rad]", minimum=1e-4, maximum=1.0, read_only=True
+        0.02, "of a goal that names none, per joint [rad]", minimum=1e-4, maximum=1.0, fixed_while="active"
     )
     goal_time_tolerance: float = parameter(
-        1.0, "of a goal that names none [s]", minimum=0.0, maximum=60.0, read_only=True
+        1.0, "of a goal that names none [s]", minimum=0.0, maximum=60.0, fixed_while="active"
     )
-    gripper_speed: float = parameter(0.1, "of each finger [m/s]", minimum=0.001, maximum=0.2, read_only=True)
+    gripper_speed: float = parameter(0.1, "of each finger [m/s]", minimum=0.001, maximum=0.2, fixed_while="active")
 
 
 class SimulationNode(FourdNode):

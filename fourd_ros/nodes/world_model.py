@@ -26,6 +26,7 @@ from fourd_ros.nodes.frame_service import serve_frames
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
 from fourd_ros.nodes.live_cloud import LiveCloud
+from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
 from fourd_ros.nodes.observer import RETRY_PERIOD, Observer, ObserverLimits
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
 from fourd_ros.nodes.questions import QuestionLimits, make_question, observation_at_end
@@ -43,27 +44,47 @@ MEGABYTE = 1_000_000
 class WorldModelParameters(NodeParameters):
     """Parameters of the world model node."""
 
-    cameras: tuple[str, ...] = parameter(("camera",), "camera namespaces: <camera>/image, camera_info, depth")
-    use_depth: bool = parameter(True, "wait for a depth image beside every colour image")
-    compressed: bool = parameter(False, "take <camera>/image/compressed and <camera>/depth/compressedDepth instead")
+    cameras: tuple[str, ...] = parameter(
+        ("camera",), "camera namespaces: <camera>/image, camera_info, depth", fixed_while="active"
+    )
+    use_depth: bool = parameter(True, "wait for a depth image beside every colour image", fixed_while="active")
+    compressed: bool = parameter(
+        False, "take <camera>/image/compressed and <camera>/depth/compressedDepth instead", fixed_while="active"
+    )
     image_reliability: str = parameter(
-        "best_effort", "of the camera subscriptions", choices=("best_effort", "reliable")
+        "best_effort", "of the camera subscriptions", choices=("best_effort", "reliable"), fixed_while="active"
     )
     fixed_frame: str = parameter("", "frame of everything imagined; empty for the robot's root link")
-    robot_description_file: str = parameter("", "URDF or xacro to use instead of the robot_description topic")
-    mesh_roots: tuple[str, ...] = parameter((), "meshes are read only below these folders; empty: installed packages")
-    sync_slop: float = parameter(0.02, "images of one instant differ by less [s]", minimum=0.0, maximum=1.0)
-    history: int = parameter(10, "instants remembered for observation_stamp", minimum=1, maximum=1000)
+    robot_description_file: str = parameter(
+        "", "URDF or xacro to use instead of the robot_description topic", fixed_while="configured"
+    )
+    mesh_roots: tuple[str, ...] = parameter(
+        (), "meshes are read only below these folders; empty: installed packages", fixed_while="configured"
+    )
+    sync_slop: float = parameter(
+        0.02, "images of one instant differ by less [s]", minimum=0.0, maximum=1.0, fixed_while="active"
+    )
+    history: int = parameter(
+        10, "instants remembered for observation_stamp", minimum=1, maximum=1000, fixed_while="active"
+    )
     max_joint_age: float = parameter(
-        0.5, "oldest joint positions used, against the images [s]", minimum=0.0, maximum=60.0
+        0.5, "oldest joint positions used, against the images [s]", minimum=0.0, maximum=60.0, fixed_while="active"
     )
     observation_timeout: float = parameter(
         0.5, "a question waits this long for inputs that are on their way [s]", minimum=0.0, maximum=60.0
     )
-    max_pixels: int = parameter(16_777_216, "larger images are refused", minimum=1, maximum=2**31 - 1)
-    backends: tuple[str, ...] = parameter(backend_names(), "rungs to load, quickest first; 'module:Class' for your own")
-    allow_noncommercial: bool = parameter(False, "load weights whose licence forbids commercial use")
-    max_queued_goals: int = parameter(8, "goals that may wait; more are rejected", minimum=0, maximum=1000)
+    max_pixels: int = parameter(
+        16_777_216, "larger images are refused", minimum=1, maximum=2**31 - 1, fixed_while="active"
+    )
+    backends: tuple[str, ...] = parameter(
+        backend_names(), "rungs to load, quickest first; 'module:Class' for your own", fixed_while="configured"
+    )
+    allow_noncommercial: bool = parameter(
+        False, "load weights whose licence forbids commercial use", fixed_while="configured"
+    )
+    max_queued_goals: int = parameter(
+        8, "goals that may wait; more are rejected", minimum=0, maximum=1000, fixed_while="configured"
+    )
     max_candidates: int = parameter(64, "trajectories in one goal", minimum=1, maximum=65535)
     max_samples: int = parameter(16, "samples of one candidate", minimum=1, maximum=65535)
     max_steps: int = parameter(64, "frames of one rollout", minimum=1, maximum=10_000)
@@ -72,9 +93,11 @@ class WorldModelParameters(NodeParameters):
     max_imagined_megapixels: float = parameter(
         500.0, "work of one goal, over frames, views and candidates", minimum=0.01, maximum=1e6
     )
-    store_megabytes: float = parameter(512.0, "memory for finished rollouts [MB]", minimum=1.0, maximum=1e6)
+    store_megabytes: float = parameter(
+        512.0, "memory for finished rollouts [MB]", minimum=1.0, maximum=1e6, fixed_while="configured"
+    )
     rollout_lifetime: float = parameter(
-        60.0, "a rollout can be fetched for this long [s]", minimum=0.1, maximum=86400.0
+        60.0, "a rollout can be fetched for this long [s]", minimum=0.1, maximum=86400.0, fixed_while="configured"
     )
     response_megabytes: float = parameter(
         12.0, "bound on one GetRolloutFrames response [MB]", minimum=0.01, maximum=1000.0
@@ -85,6 +108,7 @@ class WorldModelParameters(NodeParameters):
         "look this often for an instant to publish on ~/points, while somebody listens [s]",
         minimum=0.01,
         maximum=60.0,
+        fixed_while="active",
     )
     playback_view: str = parameter("", "camera shown on ~/imagined; empty for the first")
     playback_rate: float = parameter(1.0, "imagined seconds per second", minimum=0.01, maximum=100.0)
@@ -107,6 +131,7 @@ class WorldModelNode(FourdNode):
         self._robot: RobotModel | None = None
 
     def load(self) -> None:
+        reuse_buffers()
         settings = self.parameters
         load = partial(load_backend, allow_noncommercial=settings.allow_noncommercial)
         self.ladder = Ladder(models=[load(name)() for name in settings.backends])
@@ -154,6 +179,8 @@ class WorldModelNode(FourdNode):
     def unload(self) -> None:
         self._robot = None
         self.ladder = Ladder(models=())
+        self._store.clear()
+        give_back_buffers()
 
     def on_clock_jump(self, jump: ClockJump) -> None:
         if self.is_active:
