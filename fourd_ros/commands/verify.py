@@ -7,16 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fourd_ros.verify.checks import SYSTEMS
 from fourd_ros.verify.runner import Row, verify
 
 EXAMPLES = [
-    "fourd verify kinema4d test/golden/kinema4d",
-    "fourd verify partrm vectors/ --json > report.json",
+    "fourd verify SYSTEM DIR",
+    "fourd verify SYSTEM DIR --json > report.json",
 ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", help="name the checks are registered under")
+    registered = ", ".join(sorted(SYSTEMS)) or "none yet"
+    parser.add_argument(
+        "system", help=f"name the checks are registered under; systems are registered as they land (now: {registered})"
+    )
     parser.add_argument("folder", type=Path, help="folder with MANIFEST.json and the vectors")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
