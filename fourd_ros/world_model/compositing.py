@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.records import Mask, Pixels, Points, RobotRendering
 
 UNSEEN_COLOUR = 128
@@ -32,14 +31,10 @@ class Canvas:
         self.labels = known.astype(np.uint32) * np.uint32(STATIC_LABEL)
 
     @classmethod
-    def empty(cls, steps: int, camera: PinholeCamera) -> "Canvas":
-        """Frames of which nothing is known yet."""
-        size = (steps, camera.height, camera.width)
-        return cls(
-            rgb=np.full((*size, 3), UNSEEN_COLOUR, np.uint8),
-            points=np.full((*size, 3), np.nan, np.float32),
-            known=np.zeros(size, bool),
-        )
+    def seen(cls, layer: RobotRendering) -> "Canvas":
+        """The static scene as a moving camera sees it; the layer's arrays become the canvas's own."""
+        layer.rgb[~layer.mask] = UNSEEN_COLOUR
+        return cls(rgb=layer.rgb, points=layer.points, known=layer.mask)
 
     @classmethod
     def still(cls, steps: int, rgb: Pixels, points: Points, unknown: Mask) -> "Canvas":

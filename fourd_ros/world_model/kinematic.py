@@ -10,7 +10,7 @@ from fourd_ros.records import FloatArray, RobotTrajectory, Rollout, RolloutView,
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, Question, WorldModel
 from fourd_ros.world_model.caveats import caveats
-from fourd_ros.world_model.compositing import HELD_LABEL, STATIC_LABEL, Canvas
+from fourd_ros.world_model.compositing import HELD_LABEL, Canvas
 from fourd_ros.world_model.grasp import release_step, stop_at_held_object
 from fourd_ros.world_model.scene import Scene, understand
 
@@ -115,9 +115,7 @@ class _Future:
         if not view.mounted_on:
             gone = self._scene.robot[name] | self._scene.held[name]
             return Canvas.still(self._steps, view.rgb, view.points, gone)
-        canvas = Canvas.empty(self._steps, view.camera)
-        canvas.paint_scene(self._scene.static_surface.render(view.camera, T_world_camera), label=STATIC_LABEL)
-        return canvas
+        return Canvas.seen(self._scene.static_surface.render(view.camera, T_world_camera))
 
     def _camera_path(self, view: View) -> FloatArray:
         """Camera pose in the world at every step, shape [T, 4, 4]."""

@@ -35,8 +35,12 @@ class ObservedSurface:
         patches = [_patch(view, mask, stride) for view, mask in pixels]
         corners = np.concatenate([patch.corners for patch in patches])
         self._sources = np.concatenate([patch.sources for patch in patches])
-        self._image = np.repeat(np.arange(len(patches)), [len(patch.corners) for patch in patches])
-        self._images = [view.rgb for view, _ in pixels]
+        shapes = [view.rgb.shape[:2] for view, _ in pixels]
+        counts = [len(patch.corners) for patch in patches]
+        starts = np.cumsum([0, *(height * width for height, width in shapes)])[:-1]
+        self._start = np.repeat(starts, counts)
+        self._width = np.repeat([width for _, width in shapes], counts)
+        self._texels = np.concatenate([view.rgb.reshape(-1, 3) for view, _ in pixels])
         self._box = box_corners(corners.reshape(-1, 3)) if len(corners) else None
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, corners) if len(corners) else None
@@ -84,12 +88,7 @@ class ObservedSurface:
         """Colours of points on faces, from the images that the faces were seen in, shape [N, 3]."""
         a, b, c = np.moveaxis(self._sources[face], 1, 0)
         rows, columns = np.rint(a + u[:, None] * (b - a) + v[:, None] * (c - a)).astype(np.intp).T
-        colours = np.empty((len(face), 3), np.uint8)
-        image = self._image[face]
-        for number, pixels in enumerate(self._images):
-            seen = image == number
-            colours[seen] = pixels[rows[seen], columns[seen]]
-        return colours
+        return self._texels[self._start[face] + rows * self._width[face] + columns]
 
 
 @dataclass(frozen=True, kw_only=True)
