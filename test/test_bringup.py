@@ -1,5 +1,6 @@
 """``fourd bringup`` in a process of its own, as a user runs it."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ def parameter(call: Any, node: str, name: str) -> Any:
     return call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=[name])).values[0]
 
 
+def check_printed_doctor(other_process: Any, output: str) -> None:
+    """The look at the inputs that a graph proposes finds nothing missing, run as it is printed."""
+    command = next(line for line in output.splitlines() if "fourd doctor" in line).partition(": ")[2]
+    words = shlex.split(command)
+    assert words[0] == "fourd"
+    doctor = other_process(*FOURD, *words[1:])
+    assert doctor.process.wait(60) == 0, doctor.output()
+    assert "nothing missing" in doctor.output()
+
+
 def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
     other_process: Any, call: Any, spin: Any, wait_for: Any, tmp_path: Path
 ) -> None:
@@ -30,7 +41,7 @@ def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
     own.write_text("/**: {ros__parameters: {image_rate: 2.0, image_width: 32, gripper_speed: 0.05}}")
     process = other_process(
         *FOURD,
-        *("bringup", "simulation", "--namespace", "cell", "--params-file", str(own)),
+        *("bringup", "simulation", "--namespace", "cell", "--params-file", str(own), "--use-sim-time"),
         *("--set", "seed:=5", "--set", "cameras:=[wrist]", "--set", "simulation.image_width:=40"),
         *("--remap", "wrist/image:=/camera/color/image_raw"),
     )
@@ -44,6 +55,7 @@ def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
     assert parameter(call, "/cell/simulation", "image_width").integer_value == 40, "and --set over both"
     observer = spin(Node("observer", use_global_arguments=False))
     wait_for(lambda: observer.count_publishers("/camera/color/image_raw"), "the remapped topic")
+    check_printed_doctor(other_process, process.output())
     assert process.interrupt() == 0
     assert "Traceback" not in process.output()
 
@@ -55,6 +67,7 @@ def test_the_demo_runs_several_nodes_in_one_process(other_process: Any, call: An
         assert f"{node}: active" in process.output()
         assert state(call, node) == State.PRIMARY_STATE_ACTIVE
     assert parameter(call, "/world_model", "use_sim_time").bool_value
+    check_printed_doctor(other_process, process.output())
     assert process.terminate() == 0
 
 
@@ -73,7 +86,6 @@ def test_a_node_that_cannot_start_ends_the_graph_with_status_1(other_process: An
         (["--set", "camera_driver.rate:=1"], "no node"),
         (["--log-level", "loud"], "choose one of"),
         (["--set", "namespace:=a", "--namespace", "b"], "given twice"),
-        (["--use-sim-time"], "no argument"),
     ],
 )
 def test_choices_that_mean_nothing_are_refused(

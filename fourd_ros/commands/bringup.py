@@ -1,6 +1,7 @@
 """``fourd bringup``: start a graph of nodes in this process."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,11 +47,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from fourd_ros.nodes.bringup import bring_up, failed
 
+    chosen, node_parameters = _choices(args)
+
     def on_settled(nodes: Sequence[Any]) -> bool:
-        print("\n".join(_report(graph, nodes)), flush=True)
+        doctor = _doctor(nodes, params_file=chosen.get("params_file", ""), remap=args.remap)
+        print("\n".join(_report(graph, nodes, doctor=doctor)), flush=True)
         return not failed(nodes)
 
-    chosen, node_parameters = _choices(args)
     ran = bring_up(
         graph,
         chosen,
@@ -96,7 +99,19 @@ def _argument_lines(graph: Graph) -> list[str]:
     return [f"{left:<{width}}  {right}" for left, right in rows]
 
 
-def _report(graph: Graph, nodes: Sequence[Any]) -> list[str]:
+def _doctor(nodes: Sequence[Any], *, params_file: str, remap: Sequence[str]) -> str:
+    """The command that looks at what these nodes publish for, or take into, a world model."""
+    words = ["fourd", "doctor", "--topics"]
+    cameras = [node.parameters.cameras for node in nodes if hasattr(node.parameters, "cameras")]
+    words += ["--cameras", *cameras[-1]]
+    if params_file:
+        words += ["--params-file", params_file]
+    if namespace := nodes[0].get_namespace().strip("/"):
+        words += ["--namespace", namespace]
+    return shlex.join([*words, *(word for rule in remap for word in ("--remap", rule))])
+
+
+def _report(graph: Graph, nodes: Sequence[Any], *, doctor: str) -> list[str]:
     """What is up, and what to try next."""
     lines = [f"{node.get_fully_qualified_name()}: {node.state_label}" for node in nodes]
     if not all(node.is_active or not node.parameters.autostart for node in nodes):
@@ -106,7 +121,7 @@ def _report(graph: Graph, nodes: Sequence[Any]) -> list[str]:
         *lines,
         "",
         "next:",
-        *(f"  {line.format(config=config)}" for line in graph.next_steps),
+        *(f"  {line.format(config=config, doctor=doctor)}" for line in graph.next_steps),
         "",
         "Control-C ends",
     ]

@@ -59,7 +59,6 @@ class NodeSpec:
         name: of the node.
         parameters_file: the shipped YAML.
         parameters: parameter by the argument that sets it.
-        fixed: parameters that this graph needs as they are.
         remappings: topic names, from and to.
         package: that holds the executable.
         needs: argument without which the node is left out.
@@ -71,7 +70,6 @@ class NodeSpec:
     name: str
     parameters_file: str
     parameters: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     package: str = PACKAGE
     needs: str = ""
@@ -108,8 +106,9 @@ class Graph:
         name: of the launch file and of ``fourd bringup``.
         description: one line.
         nodes: of the graph.
-        arguments: choices beside `COMMON`.
-        next_steps: what to try once it is up, one line each.
+        arguments: choices beside `COMMON`, or instead of the one with that name.
+        next_steps: what to try once it is up, one line each; ``{config}`` is the folder of the layouts,
+            ``{doctor}`` the command that looks at the inputs of a world model here.
     """
 
     name: str
@@ -156,7 +155,7 @@ class Graph:
             spec=spec,
             namespace=texts["namespace"],
             parameter_files=(shipped,) if own is None else (shipped, own),
-            parameters={**given, **spec.fixed},
+            parameters=given,
         )
 
 
@@ -165,10 +164,16 @@ COMMON = (
     Argument(name="params_file", default="", description="YAML that is read after the shipped ones, and wins"),
     Argument(name="autostart", default="true", description="configure and activate the nodes at once", type=bool),
     Argument(name="log_level", default="info", description="debug, info, warn, error or fatal"),
+    Argument(name="use_sim_time", default="false", description="take the time from /clock", type=bool),
 )
 _COMMON_PARAMETERS = {"autostart": "autostart"}
 
-_USE_SIM_TIME = Argument(name="use_sim_time", default="false", description="take the time from /clock", type=bool)
+_USE_SIM_TIME = Argument(
+    name="use_sim_time",
+    default="true",
+    description="what runs beside the source of /clock takes the time from it",
+    type=bool,
+)
 _CAMERAS = Argument(
     name="cameras",
     default="",
@@ -211,9 +216,8 @@ BAG_NODE = NodeSpec(
 )
 
 ASK = "ask what happens if ...: python3, from fourd_ros.client import WorldModelClient; or publish on `trajectory`"
-LOOK = "look at it: rviz2 -d {config}/fourd.rviz, or open {config}/foxglove.json in Foxglove"
-OWN_TOPICS = "see which inputs arrive and what is missing: fourd doctor --topics, with the same --params-file"
-TOPICS = "see what arrives and what is missing: fourd doctor --topics --cameras front wrist"
+LOOK = "look at it: open {config}/foxglove.json in Foxglove, or where RViz is: rviz2 -d {config}/fourd.rviz"
+TOPICS = "see which inputs of a world model arrive and what is missing: {doctor}"
 
 GRAPHS: dict[str, Graph] = {
     graph.name: graph
@@ -222,17 +226,17 @@ GRAPHS: dict[str, Graph] = {
             name="world_model",
             description="the world model beside your robot or simulator",
             nodes=(WORLD_MODEL_NODE,),
-            arguments=(_USE_SIM_TIME, _CAMERAS, _DESCRIPTION),
-            next_steps=(OWN_TOPICS, ASK, LOOK),
+            arguments=(_CAMERAS, _DESCRIPTION),
+            next_steps=(TOPICS, ASK, LOOK),
         ),
         Graph(
             name="simulation",
             description="a simulated tabletop with a Panda, its cameras and controllers",
             nodes=(SIMULATION_NODE,),
-            arguments=(_CAMERAS, _TASK, _SEED, _RATE),
+            arguments=(_USE_SIM_TIME, _CAMERAS, _TASK, _SEED, _RATE),
             next_steps=(
                 TOPICS,
-                "see another scene: ros2 param set /simulation seed 7, then call the service /simulation/reset",
+                "see another scene: fourd bringup simulation --set seed:=7",
                 LOOK,
             ),
         ),
@@ -242,9 +246,10 @@ GRAPHS: dict[str, Graph] = {
             nodes=(
                 replace(SIMULATION_NODE, unless="bag"),
                 replace(BAG_NODE, needs="bag"),
-                replace(WORLD_MODEL_NODE, fixed={"use_sim_time": True}),
+                WORLD_MODEL_NODE,
             ),
             arguments=(
+                _USE_SIM_TIME,
                 Argument(name="bag", default="", description="folder or MCAP file to replay; empty: simulate"),
                 Argument(name="rate", default="", description="recorded seconds per second, of a bag", type=float),
                 Argument(name="loop", default="true", description="start the bag over at its end", type=bool),
