@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 
 @dataclass
 class LaunchContext:
@@ -34,14 +36,6 @@ class LaunchConfiguration:
 
 
 @dataclass
-class IfCondition:
-    predicate: LaunchConfiguration
-
-    def evaluate(self, context: LaunchContext) -> bool:
-        return self.predicate.perform(context).lower() in ("true", "1")
-
-
-@dataclass
 class SetEnvironmentVariable:
     name: str
     value: str
@@ -59,6 +53,12 @@ class OpaqueFunction:
     function: Callable[[LaunchContext], list[Any]] = field(kw_only=True)
 
 
+@dataclass
+class ParameterValue:
+    value: Any
+    value_type: type | None = field(default=None, kw_only=True)
+
+
 @dataclass(kw_only=True)
 class Node:
     executable: str
@@ -71,16 +71,28 @@ class Node:
     respawn: bool = False
     respawn_delay: float | None = None
     output: str = "log"
-    condition: IfCondition | None = None
+
+    def __post_init__(self) -> None:
+        """Parameters become what the started node gets: a plain text is read as YAML, a typed one is not."""
+        self.parameters = [
+            {name: _evaluated(value) for name, value in source.items()} if isinstance(source, dict) else source
+            for source in self.parameters
+        ]
+
+
+def _evaluated(value: Any) -> Any:
+    if isinstance(value, ParameterValue):
+        return value.value if value.value_type is None else value.value_type(value.value)
+    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 MODULES: dict[str, tuple[Any, ...]] = {
     "launch": (LaunchContext, LaunchDescription),
     "launch.actions": (DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable),
-    "launch.conditions": (IfCondition,),
     "launch.substitutions": (LaunchConfiguration,),
     "launch_ros": (),
     "launch_ros.actions": (Node,),
+    "launch_ros.parameter_descriptions": (ParameterValue,),
 }
 
 
@@ -122,7 +134,7 @@ def _carry_out(description: LaunchDescription, given: Mapping[str, str]) -> Laun
             launched.environment[entity.name] = entity.value
         elif isinstance(entity, OpaqueFunction):
             pending = [*entity.function(context), *pending]
-        elif entity.condition is None or entity.condition.evaluate(context):
+        else:
             launched.nodes.append(entity)
     unknown = set(given) - set(launched.arguments)
     if unknown:

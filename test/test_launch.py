@@ -108,9 +108,10 @@ def test_the_usual_arguments_reach_every_node(name: str, tmp_path: Path) -> None
 def test_every_argument_has_an_effect(name: str) -> None:
     graph = find_graph(name)
     used = {argument for spec in graph.nodes for argument in (*spec.parameters.values(), spec.needs, spec.unless)}
-    assert {argument.name for argument in graph.arguments} <= used
-    assert set(launch(name).arguments) == {*graph.all_arguments, "respawn", "rviz"}
-    assert {argument.name for argument in COMMON} == {"namespace", "params_file", "autostart", "log_level"}
+    common = {"namespace", "params_file", "autostart", "log_level", USE_SIM_TIME}
+    assert {argument.name for argument in COMMON} == common
+    assert {argument.name for argument in graph.arguments} <= used | common
+    assert set(launch(name).arguments) == {*graph.all_arguments, "respawn", "rviz", "rviz_frame"}
 
 
 def test_an_argument_wins_over_the_files_and_an_empty_one_does_not() -> None:
@@ -133,10 +134,40 @@ def test_the_demo_simulates_or_replays_on_simulated_time() -> None:
     assert parameters(simulated.nodes[0])["cameras"] == parameters(simulated.nodes[1])["cameras"]
 
 
+@pytest.mark.parametrize("name", sorted(GRAPHS))
+@pytest.mark.parametrize("use_sim_time", [True, False])
+def test_what_runs_beside_the_clock_takes_its_time_as_chosen(name: str, use_sim_time: bool) -> None:
+    nodes = {node.executable: node for node in launch(name, rviz="true", use_sim_time=str(use_sim_time).lower()).nodes}
+    assert parameters(nodes["rviz2"])[USE_SIM_TIME] is use_sim_time
+    if "world_model" in nodes:
+        assert parameters(nodes["world_model"])[USE_SIM_TIME] is use_sim_time
+    if "simulation" in nodes:
+        assert USE_SIM_TIME not in parameters(nodes["simulation"])
+
+
+@pytest.mark.parametrize("text", ["2024_01_01", "on", "1e3", "null", "a: b", "[x]"])
+def test_text_stays_text(text: str) -> None:
+    assert parameters(launch("demo", bag=text).nodes[0])["bag"] == text
+    assert parameters(launch("world_model", robot_description_file=text).nodes[0])["robot_description_file"] == text
+
+
 def test_rviz_opens_with_the_shipped_layout() -> None:
     rviz = launch("demo", rviz="true").nodes[-1]
     assert (rviz.package, rviz.executable) == ("rviz2", "rviz2")
+    assert rviz.arguments[0] == "-d"
     assert Path(rviz.arguments[1]).is_file()
+    assert len(rviz.arguments) == 2
+    assert "rviz2" not in [node.executable for node in launch("demo").nodes]
+
+
+def test_rviz_follows_namespace_cameras_and_frame() -> None:
+    rviz = launch("demo", rviz="true", namespace="cell_1", cameras="[side, wrist]", rviz_frame="base_link").nodes[-1]
+    assert rviz.namespace == "cell_1"
+    assert rviz.arguments[2:] == ["-f", "base_link"]
+    renamed = dict(rviz.remappings)
+    topics = {renamed.get(topic, topic) for topic in layout_topics()["rviz"]}
+    assert "side/image" in topics
+    assert not [topic for topic in topics if topic.startswith("/")], "absolute names do not follow the namespace"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +208,8 @@ def test_the_layouts_show_topics_that_the_demo_has() -> None:
         "/world_model/imagined/points",
         "/world_model/imagined/image",
     }
-    for file, topics in layout_topics().items():
+    for file, names in layout_topics().items():
+        topics = {f"/{name.removeprefix('/')}" for name in names}
         assert topics <= published, file
         assert published - {"/robot_description"} <= topics, file
 
