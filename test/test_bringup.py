@@ -56,6 +56,7 @@ def test_a_graph_comes_up_with_what_was_chosen_and_ends_on_control_c(
     observer = spin(Node("observer", use_global_arguments=False))
     wait_for(lambda: observer.count_publishers("/camera/color/image_raw"), "the remapped topic")
     check_printed_doctor(other_process, process.output())
+    assert "--ros-args -p use_sim_time:=true -r __ns:=/cell -r wrist/image:=" in process.output(), "RViz alike"
     assert process.interrupt() == 0
     assert "Traceback" not in process.output()
 

@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fourd_ros.commands.remapping import add_remapping, ros_arguments
@@ -50,8 +50,11 @@ def run(args: argparse.Namespace) -> int:
     chosen, node_parameters = _choices(args)
 
     def on_settled(nodes: Sequence[Any]) -> bool:
-        doctor = _doctor(nodes, params_file=chosen.get("params_file", ""), remap=args.remap)
-        print("\n".join(_report(graph, nodes, doctor=doctor)), flush=True)
+        commands = {
+            "doctor": _doctor(nodes, params_file=chosen.get("params_file", ""), remap=args.remap),
+            "rviz": _rviz(nodes, use_sim_time=graph.value("use_sim_time", chosen), remap=args.remap),
+        }
+        print("\n".join(_report(graph, nodes, commands)), flush=True)
         return not failed(nodes)
 
     ran = bring_up(
@@ -111,17 +114,27 @@ def _doctor(nodes: Sequence[Any], *, params_file: str, remap: Sequence[str]) -> 
     return shlex.join([*words, *(word for rule in remap for word in ("--remap", rule))])
 
 
-def _report(graph: Graph, nodes: Sequence[Any], *, doctor: str) -> list[str]:
-    """What is up, and what to try next."""
+def _rviz(nodes: Sequence[Any], *, use_sim_time: bool, remap: Sequence[str]) -> str:
+    """The command that shows what these nodes publish, with their names and in their time."""
+    words = ["-p", "use_sim_time:=true"] if use_sim_time else []
+    if (namespace := nodes[0].get_namespace()) != "/":
+        words += ["-r", f"__ns:={namespace}"]
+    words += ros_arguments(remap)
+    layout = str(find_resource("config/fourd.rviz"))
+    return shlex.join(["rviz2", "-d", layout, *(["--ros-args", *words] if words else [])])
+
+
+def _report(graph: Graph, nodes: Sequence[Any], commands: Mapping[str, str]) -> list[str]:
+    """What is up, and what to try next, with the `commands` that fit it."""
     lines = [f"{node.get_fully_qualified_name()}: {node.state_label}" for node in nodes]
     if not all(node.is_active or not node.parameters.autostart for node in nodes):
         return [*lines, "a node could not start; the log above says why"]
-    config = find_resource("config")
+    foxglove = find_resource("config/foxglove.json")
     return [
         *lines,
         "",
         "next:",
-        *(f"  {line.format(config=config, doctor=doctor)}" for line in graph.next_steps),
+        *(f"  {line.format(foxglove=foxglove, **commands)}" for line in graph.next_steps),
         "",
         "Control-C ends",
     ]

@@ -107,8 +107,8 @@ class Graph:
         description: one line.
         nodes: of the graph.
         arguments: choices beside `COMMON`, or instead of the one with that name.
-        next_steps: what to try once it is up, one line each; ``{config}`` is the folder of the layouts,
-            ``{doctor}`` the command that looks at the inputs of a world model here.
+        next_steps: what to try once it is up, one line each; ``{foxglove}`` is a layout, ``{rviz}`` the command
+            that opens the other one, ``{doctor}`` the one that looks at the inputs of a world model here.
     """
 
     name: str
@@ -121,6 +121,15 @@ class Graph:
     def all_arguments(self) -> dict[str, Argument]:
         """Arguments by name, the common ones first."""
         return {argument.name: argument for argument in (*COMMON, *self.arguments)}
+
+    def value(self, name: str, chosen: Mapping[str, str]) -> Any:
+        """The value of an argument, from the texts of those that were chosen.
+
+        Raises:
+            InvalidParameter: a value of the wrong type.
+        """
+        argument = self.all_arguments[name]
+        return argument.value(chosen.get(name, argument.default))
 
     def plan(self, chosen: Mapping[str, str]) -> list[PlannedNode]:
         """Decide everything from the texts of the arguments; those not named have their defaults.
@@ -216,7 +225,7 @@ BAG_NODE = NodeSpec(
 )
 
 ASK = "ask what happens if ...: python3, from fourd_ros.client import WorldModelClient; or publish on `trajectory`"
-LOOK = "look at it: open {config}/foxglove.json in Foxglove, or where RViz is: rviz2 -d {config}/fourd.rviz"
+LOOK = "look at it: open {foxglove} in Foxglove, or where RViz is: {rviz}"
 TOPICS = "see which inputs of a world model arrive and what is missing: {doctor}"
 
 GRAPHS: dict[str, Graph] = {

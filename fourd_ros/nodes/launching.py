@@ -53,8 +53,7 @@ def _start_nodes(context: LaunchContext, *, graph: Graph) -> list[Node]:
     plan = graph.plan(chosen)
     nodes = [_node(planned, respawn=beside["respawn"], log_level=chosen["log_level"]) for planned in plan]
     if beside["rviz"]:
-        use_sim_time = graph.all_arguments["use_sim_time"].value(chosen["use_sim_time"])
-        nodes.append(_rviz(plan, use_sim_time=use_sim_time, frame=beside["rviz_frame"]))
+        nodes.append(_rviz(plan, use_sim_time=graph.value("use_sim_time", chosen), frame=beside["rviz_frame"]))
     return nodes
 
 
