@@ -104,6 +104,21 @@ def test_history_is_bounded(buffer):
         buffer.lookup("world", "hand", stamp(19.0))
 
 
+def test_one_sample_from_the_future_displaces_nothing_two_do(buffer):
+    for seconds in (0.0, 0.4):
+        buffer.set_transform("world", "hand", stamp(seconds), turn(seconds))
+    with pytest.raises(InvalidTransform, match=r"3599\.6 s after"):
+        buffer.set_transform("world", "hand", stamp(3600), turn(9.0))
+    buffer.set_transform("world", "hand", stamp(0.6), turn(0.6))
+    np.testing.assert_allclose(buffer.lookup("world", "hand", stamp(0.2)), turn(0.2), atol=1e-9)
+    with pytest.raises(InvalidTransform):
+        buffer.set_transform("world", "hand", stamp(7200), turn(0.1))
+    buffer.set_transform("world", "hand", stamp(7200.1), turn(0.3))
+    np.testing.assert_allclose(buffer.lookup("world", "hand"), turn(0.3), atol=1e-9)
+    with pytest.raises(TransformUnavailable):
+        buffer.lookup("world", "hand", stamp(0.2))
+
+
 def test_clear_forgets_motion_and_keeps_what_is_static(buffer):
     buffer.set_transform("world", "base", 0, turn(1.0), static=True)
     buffer.set_transform("base", "hand", stamp(100), turn(0))

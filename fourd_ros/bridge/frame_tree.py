@@ -25,9 +25,22 @@ class Edge:
     static: bool
     stamps: list[int] = field(default_factory=list)
     poses: list[Pose] = field(default_factory=list)
+    leaping: bool = False
 
     def insert(self, stamp_ns: int, T_parent_child: Pose, *, keep_ns: int) -> None:
-        """Add a sample in any order; the same stamp replaces, what is older than `keep_ns` falls out."""
+        """Add a sample in any order; the same stamp replaces, what is older than `keep_ns` falls out.
+
+        Raises:
+            InvalidTransform: it is ahead of all others by more than `keep_ns`, so it would displace them; the next
+                one that says the same is taken.
+        """
+        ahead_ns = stamp_ns - self.stamps[-1] if self.stamps else 0
+        self.leaping = ahead_ns > keep_ns and not self.leaping
+        if self.leaping:
+            raise InvalidTransform(
+                f"'{self.parent}' -> '{self.child}' is stamped {readable(stamp_ns)}, {ahead_ns * 1e-9:.1f} s after the "
+                "sample before it; such a leap counts from the second sample on"
+            )
         position = bisect_left(self.stamps, stamp_ns)
         if position < len(self.stamps) and self.stamps[position] == stamp_ns:
             self.poses[position] = T_parent_child
@@ -115,7 +128,7 @@ class FrameTree:
         A late sample of a former parent is ignored.
 
         Raises:
-            InvalidTransform: the edge would close a circle, or there are too many frames.
+            InvalidTransform: the edge would close a circle, there are too many frames, or one sample leaps ahead.
         """
         edge = self._edges.get(child)
         if edge is not None and edge.parent == parent and edge.static == static:

@@ -31,13 +31,14 @@ class TransformBuffer:
     Args:
         duration: how much of it is remembered [s].
         max_gap: neighbouring samples further apart are not interpolated [s].
-        counters: where corrections are counted (``transform_normalised``, ``transform_reparented``).
+        counters: where corrections (``transform_normalised``, ``transform_reparented``) and what a listener was refused
+            (``invalid_transform``) are counted.
     """
 
     def __init__(self, *, duration: float = 10.0, max_gap: float = 1.0, counters: Counters | None = None) -> None:
         self._tree = FrameTree(keep_ns=seconds_to_ns(duration))
         self._max_gap_ns = seconds_to_ns(max_gap)
-        self._counters = counters or Counters()
+        self.counters = counters or Counters()
         self._changed = threading.Condition()
 
     def set_transform(
@@ -59,7 +60,8 @@ class TransformBuffer:
             static: valid at all times, and kept when the clock jumps.
 
         Raises:
-            InvalidTransform: an empty name, values that are not finite, or a circle.
+            InvalidTransform: an empty name, values that are not finite, a circle, or a single leap ahead in time by
+                more than what is remembered.
         """
         if not parent or not child:
             raise InvalidTransform(f"transform '{parent}' -> '{child}' lacks a frame name")
@@ -82,7 +84,7 @@ class TransformBuffer:
         if not abs(norm - 1) <= BROKEN:
             raise InvalidTransform(f"transform '{parent}' -> '{child}' has a quaternion of length {norm:.3g}, needed 1")
         if abs(norm - 1) > ROUNDED:
-            self._counters.count("transform_normalised")
+            self.counters.count("transform_normalised")
         pose = from_quaternion(np.array([translation.x, translation.y, translation.z]), quaternion / norm)
         self.set_transform(parent, child, stamp_to_ns(transform.header.stamp), pose, static=static)
 
@@ -129,7 +131,7 @@ class TransformBuffer:
 
     def _insert(self, parent: str, child: str, stamp_ns: int, T_parent_child: Pose, static: bool) -> None:
         if self._tree.insert(parent, child, stamp_ns, T_parent_child, static=static):
-            self._counters.count("transform_reparented")
+            self.counters.count("transform_reparented")
 
     def _lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
         if target == source:
@@ -193,11 +195,12 @@ class TransformListener:
     Args:
         node: whose executor runs the callbacks (in a callback group of their own).
         buffer: where the transforms go.
-        on_error: called with the InvalidTransform of a refused one; logged now and then when None.
+        on_error: called with the InvalidTransform of a refused one; when None it is counted in the buffer's counters
+            and logged now and then.
     """
 
     def __init__(
-        self, node: Any, buffer: TransformBuffer, *, on_error: Callable[[Exception], None] | None = None
+        self, node: Any, buffer: TransformBuffer, *, on_error: Callable[[InvalidTransform], None] | None = None
     ) -> None:
         from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
         from tf2_msgs.msg import TFMessage
@@ -206,7 +209,7 @@ class TransformListener:
 
         self._node = node
         self._buffer = buffer
-        self._on_error = on_error or self._log
+        self._on_error = on_error or self._report
         group = MutuallyExclusiveCallbackGroup()
         self._subscriptions = [
             node.create_subscription(TFMessage, topic, partial(self._take, static=static), qos, callback_group=group)
@@ -226,7 +229,8 @@ class TransformListener:
             except InvalidTransform as error:
                 self._on_error(error)
 
-    def _log(self, error: Exception) -> None:
+    def _report(self, error: InvalidTransform) -> None:
+        self._buffer.counters.count(error.kind)
         self._node.get_logger().warning(str(error), throttle_duration_sec=WARNING_PERIOD)
 
 
