@@ -55,6 +55,12 @@ class InvalidJoints(InvalidInput):
     kind = "invalid_joints"
 
 
+class UnknownJoints(InvalidInput):
+    """A message names joints that the robot description does not have."""
+
+    kind = "unknown_joints"
+
+
 class JointLimitExceeded(InvalidInput):
     """A commanded position or speed lies outside the limits of the robot description."""
 

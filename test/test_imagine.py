@@ -111,7 +111,7 @@ def stage(spin: Any, other_process: Any, wait_for: Any) -> Iterator[Stage]:
             "-p", "cameras:=[front, wrist]",
             "-p", "backends:=[kinematic, 'slow_model:SlowModel']",
             "-p", "max_queued_goals:=3", "-p", "diagnostics_period:=0.2", "-p", "max_pixels:=1000000",
-            "-p", "image_reliability:=reliable",
+            "-p", "image_reliability:=reliable", "-p", "store_megabytes:=100.0",
             environment={"PYTHONPATH": f"{HERE}:{HERE.parent}"},
         )  # fmt: skip
 
@@ -269,6 +269,7 @@ BAD_GOALS: dict[str, tuple[int, list[Any], dict[str, Any]]] = {
     "unknown rollout": (Result.UNKNOWN_ROLLOUT, [], {"start_rollout_id": "nobody"}),
     "too many steps": (Result.TOO_LARGE, [], {"horizon": 50.0, "step": 0.001}),
     "too many samples": (Result.TOO_LARGE, [], {"num_samples": 60000}),
+    "an answer larger than the store": (Result.TOO_LARGE, [], {"num_samples": 16, "step": 0.02}),
     "forgotten instant": (Result.UNKNOWN_OBSERVATION, [], {"observation_stamp_ns": 1_000_000_000}),
 }
 
@@ -297,11 +298,14 @@ def test_bad_frame_requests(stage: Stage) -> None:
         (GetRolloutFrames.Response.UNKNOWN, {"rollout_id": rollout.rollout_id, "indices": [99]}),
         (GetRolloutFrames.Response.UNKNOWN, {"rollout_id": rollout.rollout_id, "views": ["ceiling"]}),
         (GetRolloutFrames.Response.TOO_LARGE, {"rollout_id": rollout.rollout_id, "max_bytes": 100}),
+        (GetRolloutFrames.Response.INVALID, {"rollout_id": rollout.rollout_id, "voxel_size": float("inf")}),
+        (GetRolloutFrames.Response.INVALID, {"rollout_id": rollout.rollout_id, "voxel_size": 1e-12}),
     ):
         with pytest.raises(ImagineFailed) as caught:
             stage.client.frames(**options)
         assert caught.value.code == code
     assert stage.client.frames(rollout.rollout_id)
+    stage.counted("unknown_rollout")
 
 
 def bad_inputs(stage: Stage) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -324,6 +328,10 @@ def bad_inputs(stage: Stage) -> dict[str, tuple[str, dict[str, Any]]]:
         "zero K": ("invalid_camera", changed("front/camera_info", k=np.zeros(9))),
         "NaN K": ("invalid_camera", changed("front/camera_info", k=np.full(9, np.nan))),
         "NaN joints": ("invalid_joints", changed("joint_states", position=[float("nan")] * len(joints.name))),
+        "unknown joints": (
+            "unknown_joints",
+            changed("joint_states", name=[*joints.name, "bogus"], position=[*joints.position, 0.0]),
+        ),
         "duplicate joints": ("invalid_joints", changed("joint_states", name=["a"] * len(joints.name))),
     }
 

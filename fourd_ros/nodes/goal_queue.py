@@ -49,13 +49,14 @@ class GoalQueue:
         """Keep a place for a job about to be accepted.
 
         Raises:
-            QueueFull: every place is taken, and no waiting job would be replaced.
+            QueueFull: every place is taken, and no job would be replaced.
         """
         with self._lock:
             now = time.monotonic()
             while self._reservations and self._reservations[0] < now - RESERVATION_LIFETIME:
                 self._reservations.popleft()
-            replaces = bool(slot) and any(job.slot == slot for job in self._waiting)
+            replaceable = [*self._waiting, *([self._running] if self._running else [])]
+            replaces = bool(slot) and any(job.slot == slot for job in replaceable)
             if len(self._waiting) + len(self._reservations) >= self.max_queued and not replaces:
                 raise QueueFull(
                     f"{self.max_queued} goals wait already; raise max_queued_goals, use a slot, or ask less often"

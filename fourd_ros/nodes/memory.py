@@ -24,7 +24,7 @@ def reuse_buffers() -> bool:
     if mallopt is None:
         return False
     settings = ((M_MMAP_THRESHOLD, LARGEST_REUSED), (M_TRIM_THRESHOLD, KEPT), (M_TOP_PAD, LARGEST_REUSED))
-    return all([mallopt(name, value) for name, value in settings])
+    return sum(mallopt(name, value) for name, value in settings) == len(settings)
 
 
 def give_back_buffers() -> None:

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from fourd_ros.errors import (
     MissingCamera,
     NoObservation,
     TransformUnavailable,
+    UnknownJoints,
     UnknownObservation,
 )
 from fourd_ros.geometry.pointmap import points_from_depth
@@ -29,6 +30,12 @@ from fourd_ros.robot.model import RobotModel
 
 JOINT_HISTORY = 512
 """Joint samples remembered per joint."""
+
+MAX_JOINTS = 1000
+"""Names of joints remembered."""
+
+PATIENCE = 5
+"""Images that may come before the first camera_info of their camera."""
 
 RETRY_PERIOD = 0.005
 """While an input is on its way, look again after this [s]."""
@@ -78,6 +85,8 @@ class Observer:
         self._depth = use_depth
         self._infos: dict[str, tuple[PinholeCamera, str]] = {}
         self._joints: dict[str, _Joint] = {}
+        self._strange: set[str] = set()
+        self._uncalibrated: Counter[str] = Counter()
         self._instants: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=limits.history)
         self._lock = threading.Lock()
         kinds = ("image", "depth") if use_depth else ("image",)
@@ -111,23 +120,38 @@ class Observer:
         check_image(msg, max_pixels=self.limits.max_pixels)
         with self._lock:
             known = camera in self._infos
+            self._uncalibrated[camera] += not known
         self._synchronizer.add(f"{camera}/{kind}", stamp_to_ns(msg.header.stamp), msg)
-        if not known:
-            raise MissingCamera(f"an image of '{camera}' arrived before any {camera}/camera_info; is it published?")
+        if not known and self._uncalibrated[camera] > PATIENCE:
+            raise MissingCamera(f"images of '{camera}' arrive without any {camera}/camera_info; is it published?")
 
-    def add_joints(self, msg: Any) -> None:
-        """Take a ``JointState`` (it may hold a part of the joints).
+    def add_joints(self, msg: Any, *, known: Collection[str] | None = None) -> None:
+        """Take a ``JointState`` (it may hold a part of the joints, and more than the robot's).
+
+        Args:
+            msg: positions by name, in any order.
+            known: the joints of the robot, None while it is not known.
 
         Raises:
             InvalidJoints: duplicate names, lengths that differ, positions that are not finite.
+            UnknownJoints: names that the robot does not have, the first time they come; its own joints were taken.
         """
         stamp_ns = stamp_to_ns(msg.header.stamp)
+        positions = joint_positions(msg)
+        strange = set() if known is None else set(positions) - set(known)
         with self._lock:
-            for name, position in joint_positions(msg).items():
+            for name in positions.keys() - strange:
                 joint = self._joints.setdefault(name, _Joint())
                 if not joint.stamps or stamp_ns > joint.stamps[-1]:
                     joint.stamps.append(stamp_ns)
-                    joint.positions.append(position)
+                    joint.positions.append(positions[name])
+            for name in list(self._joints)[MAX_JOINTS:]:
+                del self._joints[name]
+            new = strange - self._strange
+            if len(self._strange) < MAX_JOINTS:
+                self._strange |= new
+        if new:
+            raise UnknownJoints(f"joint_states names {sorted(new)[:8]}, which the robot description does not have")
 
     def clear(self) -> None:
         """Forget what was seen (the clock jumped); calibrations stay."""

@@ -1,5 +1,6 @@
 """From an ``Imagine`` goal and an observation to a checked question."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout,
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.trajectory import check_trajectory, complete
 from fourd_ros.world_model.base import Question
+from fourd_ros.world_model.store import BYTES_PER_PIXEL
+
+ROUNDING = 1e-6
+"""Share of a step by which a horizon may miss a whole number of steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,7 @@ class QuestionLimits:
         max_steps: frames of one rollout.
         max_points: points of one trajectory.
         max_duration: of one trajectory [s].
-        max_pixels: pixels to imagine for one goal, over all frames, views, candidates and samples.
+        max_bytes: memory for all rollouts of one goal, which must fit into the store together [bytes].
         speed_tolerance: factor on the joint speed limits.
     """
 
@@ -34,7 +39,7 @@ class QuestionLimits:
     max_steps: int = 64
     max_points: int = 10_000
     max_duration: float = 60.0
-    max_pixels: int = 500_000_000
+    max_bytes: int = 1_000_000_000
     speed_tolerance: float = 1.1
 
 
@@ -87,9 +92,11 @@ def make_question(
         num_samples=max(goal.num_samples, 1),
         seed=goal.seed,
     )
-    if question.work > limits.max_pixels:
+    needed = question.work * BYTES_PER_PIXEL
+    if needed > limits.max_bytes:
         raise TooLarge(
-            f"{question.work} pixels to imagine, at most {limits.max_pixels}; fewer steps, views, candidates or samples"
+            f"the answer takes {needed / 1e6:.0f} MB, the store holds {limits.max_bytes / 1e6:.0f}; "
+            "ask for fewer steps, views, candidates or samples, or raise store_megabytes"
         )
     return question
 
@@ -142,10 +149,12 @@ def _shifted(trajectory: RobotTrajectory, offset: float) -> RobotTrajectory:
 def _instants(goal: Any, candidates: Sequence[RobotTrajectory], default_step: float, max_steps: int) -> FloatArray:
     """Instants to imagine: every step up to the horizon [s], shape [T]."""
     step = duration_to_seconds(goal.step) or default_step
-    horizon = duration_to_seconds(goal.horizon) or max(float(c.times[-1]) for c in candidates)
+    asked = duration_to_seconds(goal.horizon)
+    horizon = asked or max(float(c.times[-1]) for c in candidates)
     if step <= 0 or horizon < 0:
         raise InvalidTrajectory(f"step is {step} s and horizon {horizon} s; both must be positive")
-    steps = max(round(horizon / step), 1)
+    # A horizon that was asked for is not exceeded; a trajectory is imagined to its end.
+    steps = max(math.floor(horizon / step + ROUNDING) if asked else math.ceil(horizon / step - ROUNDING), 1)
     if steps > max_steps:
         raise TooLarge(f"horizon {horizon:.2f} s at {step:.3f} s a step makes {steps} frames, at most {max_steps}")
     return step * np.arange(1, steps + 1)

@@ -22,7 +22,7 @@ from fourd_ros.bridge.tf import TransformListener, make_transform_buffer
 from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.errors import NoObservation
 from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
-from fourd_ros.nodes.frame_service import serve_frames
+from fourd_ros.nodes.frame_service import collect_frames, frame_error_code
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
 from fourd_ros.nodes.live_cloud import LiveCloud
@@ -90,11 +90,12 @@ class WorldModelParameters(NodeParameters):
     max_steps: int = parameter(64, "frames of one rollout", minimum=1, maximum=10_000)
     max_duration: float = parameter(60.0, "length of a trajectory [s]", minimum=0.1, maximum=3600.0)
     speed_tolerance: float = parameter(1.1, "factor on the joint speed limits", minimum=0.1, maximum=1000.0)
-    max_imagined_megapixels: float = parameter(
-        500.0, "work of one goal, over frames, views and candidates", minimum=0.01, maximum=1e6
-    )
     store_megabytes: float = parameter(
-        512.0, "memory for finished rollouts [MB]", minimum=1.0, maximum=1e6, fixed_while="configured"
+        1024.0,
+        "memory for finished rollouts; the answer to one goal must fit [MB]",
+        minimum=1.0,
+        maximum=1e6,
+        fixed_while="configured",
     )
     rollout_lifetime: float = parameter(
         60.0, "a rollout can be fetched for this long [s]", minimum=0.1, maximum=86400.0, fixed_while="configured"
@@ -253,7 +254,7 @@ class WorldModelNode(FourdNode):
             for kind in kinds:
                 message, topic = self._image_topic(camera, kind)
                 self._watch_topic(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
-        self._watch_topic(watch, JointState, "joint_states", self._observer.add_joints, sensor_qos(depth=10))
+        self._watch_topic(watch, JointState, "joint_states", self._take_joints, sensor_qos(depth=10))
         if not settings.robot_description_file:
             read = self.worker("robot_description").latest(self._take_description)
             self._watch_topic(watch, String, "robot_description", read, LATCHED)
@@ -271,6 +272,9 @@ class WorldModelNode(FourdNode):
         transport = "compressed" if kind == "image" else "compressedDepth"
         return CompressedImage, f"{camera}/{kind}/{transport}"
 
+    def _take_joints(self, message: JointState) -> None:
+        self._observer.add_joints(message, known=self._robot and self._robot.joint_names)
+
     def _take_description(self, message: String) -> None:
         """Parse the description and read its meshes (on a worker thread)."""
         self._robot = RobotModel(RobotDescription.from_urdf(message.data, allowed_roots=self._mesh_roots()))
@@ -285,12 +289,17 @@ class WorldModelNode(FourdNode):
     # Outputs.
 
     def _serve_frames(self, request: Any, response: Any) -> Any:
-        return serve_frames(
-            self._store,
-            request,
-            max_bytes=int(self.parameters.response_megabytes * MEGABYTE),
-            image_format=self.parameters.image_format,
-        )
+        try:
+            response.frames, response.next_index = collect_frames(
+                self._store,
+                request,
+                max_bytes=int(self.parameters.response_megabytes * MEGABYTE),
+                image_format=self.parameters.image_format,
+            )
+        except Exception as error:
+            self.report(error)
+            response.error_code, response.error_msg = frame_error_code(error), str(error)
+        return response
 
     def _playback_settings(self) -> PlaybackSettings:
         settings = self.parameters
@@ -309,7 +318,7 @@ class WorldModelNode(FourdNode):
             max_samples=settings.max_samples,
             max_steps=settings.max_steps,
             max_duration=settings.max_duration,
-            max_pixels=int(settings.max_imagined_megapixels * 1e6),
+            max_bytes=int(settings.store_megabytes * MEGABYTE),
             speed_tolerance=settings.speed_tolerance,
         )
 

@@ -24,6 +24,11 @@ class RobotModel:
         self.renderer = RobotRenderer(description)
 
     @cached_property
+    def joint_names(self) -> frozenset[str]:
+        """Names of all joints of the description, those that are fixed or follow others included."""
+        return frozenset(joint.name for joint in self.description.joints)
+
+    @cached_property
     def gripper(self) -> Gripper | None:
         """The gripper; None where the robot has none that is recognised."""
         return find_gripper(self.description, self.kinematics)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from fourd_ros.errors import RolloutExpired, UnknownRollout
 from fourd_ros.records import Rollout
 
+BYTES_PER_PIXEL = 25
+"""Colour, point, spread, two masks and label of one imagined pixel [bytes]."""
+
 REMEMBERED_IDS = 4096
 """How many ids of forgotten rollouts are kept, to tell *expired* from *unknown*."""
 
@@ -21,8 +24,9 @@ class _Entry:
 
 def rollout_bytes(rollout: Rollout) -> int:
     """Memory that the arrays of a rollout occupy [bytes]."""
-    arrays = ("rgb", "points", "sigma", "robot_mask", "observed_mask")
-    return sum(getattr(view, name).nbytes for view in rollout.views.values() for name in arrays)
+    arrays = ("rgb", "points", "sigma", "robot_mask", "observed_mask", "labels")
+    held = (getattr(view, name) for view in rollout.views.values() for name in arrays)
+    return sum(array.nbytes for array in held if array is not None)
 
 
 class RolloutStore:
