@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from demo_bag import PERIOD, START_NS, write_swinging_bag
@@ -14,7 +15,10 @@ from fourd_ros.demo.imagining import imagine_recorded
 from fourd_ros.demo.judging import judge
 from fourd_ros.demo.recording import Recording
 from fourd_ros.errors import InvalidBag
+from fourd_ros.viewer.browser import SHOTS
+from fourd_ros.viewer.browser import main as take_pictures
 
+DOCUMENTED = Path(__file__).resolve().parent.parent / "docs" / "images"
 HORIZON, STEP = 0.6, 0.2
 
 
@@ -86,6 +90,18 @@ def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest
         assert (shown["ready"], shown["errors"]) == ("1", "0")
         assert int(shown["drawn"]) > 5000
     assert hit["description"] != grasp["description"]
+    _check_pictures(page, tmp_path / "pictures")
+
+
+def _check_pictures(page: Path, folder: Path) -> None:
+    """The pictures of the documentation, taken by its own command, are of its sizes and none is blank."""
+    assert take_pictures([str(page), str(folder)]) == 0
+    assert {path.name for path in folder.iterdir()} == {path.name for path in DOCUMENTED.iterdir()}
+    for shot in SHOTS:
+        picture = cv2.imread(str(folder / f"{shot.name}.png"))
+        assert picture.shape == (shot.height, shot.width, 3)
+        _, pixels = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
+        assert pixels.max() < 0.8 * pixels.sum(), f"{shot.name} shows little more than its background"
 
 
 def test_demo_without_its_bag_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

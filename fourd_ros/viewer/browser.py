@@ -69,6 +69,15 @@ def take(page: Path, shot: Shot, folder: Path) -> Path:
     return path
 
 
+def take_all(page: Path, folder: Path) -> list[Path]:
+    """Take the pictures of the documentation; returns their paths.
+
+    Raises:
+        MissingDependency: no browser is installed.
+    """
+    return [take(page, shot, folder) for shot in SHOTS]
+
+
 def _run(page: Path, fragment: str, width: int, height: int, *options: str) -> str:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
@@ -90,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("page", type=Path, help="as written by: fourd demo")
     parser.add_argument("folder", type=Path, help="for the PNG files")
     chosen = parser.parse_args(arguments)
-    for shot in SHOTS:
-        sys.stdout.write(f"{take(chosen.page, shot, chosen.folder)}\n")
+    for path in take_all(chosen.page, chosen.folder):
+        sys.stdout.write(f"{path}\n")
     return 0
 
 
