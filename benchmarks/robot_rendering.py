@@ -3,7 +3,7 @@
 Both draw the same postures of the same URDF in the same cameras, in turn, so that a busy machine slows them alike.
 The clock starts with the link poses (here) or joint positions (MuJoCo, whose kinematics of 10 us are inside) and stops
 with the arrays in memory; it is divided by the number of steps. Here one call gives shape and colour; MuJoCo needs a
-pass each for ``rgb`` and ``depth``. ``ratio`` is the median here, with colour, over that of MuJoCo's rgb alone.
+pass each for ``rgb`` and ``depth``. The allocator reuses buffers for both, as in the world model node. ``ratio`` is the median here, with colour, over that of MuJoCo's rgb alone.
 
     python benchmarks/robot_rendering.py
 """
@@ -21,6 +21,7 @@ from measure import measure_side_by_side, report
 
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import from_parts, look_at
+from fourd_ros.nodes.memory import reuse_buffers
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.panda import PANDA_READY, PANDA_URDF, panda_description
 from fourd_ros.robot.renderer import RobotRenderer
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=20)
     repeat = parser.parse_args().repeat
+    reuse_buffers()
     description = panda_description()
     kinematics, renderer = Kinematics(description), RobotRenderer(description)
     positions = _motion(kinematics)

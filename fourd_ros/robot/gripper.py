@@ -20,12 +20,18 @@ CONTACT_SLACK = 0.006
 FINGER_SLACK = 0.01
 """Points beside and beyond the finger by this much still count as between the fingers [m]."""
 
+MIN_TRAVEL = 1e-6
+"""Fingers with less travel cannot move [m]."""
+
 TIP_SHARE = 0.5
 """Objects are held by this outer share of the fingers' length."""
 
 
 def find_gripper(description: RobotDescription, kinematics: Kinematics) -> "Gripper | None":
-    """The first group of fingers: moving links without moving children, side by side on one parent."""
+    """The first group of sliding fingers: moving links without moving children, side by side on one parent.
+
+    Fingers that swing (linkages) are not recognised: what such a gripper holds is taken for static.
+    """
     moving_parents = {joint.parent for joint in description.joints if joint.kind != FIXED}
     groups: dict[str, list[Joint]] = defaultdict(list)
     for joint in description.joints:
@@ -65,7 +71,8 @@ class Gripper:
         """How far it is open, from 0 (closed) to 1."""
         limits, columns = self._kinematics.limits, self._columns
         positions = self._kinematics.positions_from(joint_positions)[columns]
-        return float(((positions - limits.lower[columns]) / (limits.upper - limits.lower)[columns]).max())
+        travel = np.maximum((limits.upper - limits.lower)[columns], MIN_TRAVEL)
+        return float(((positions - limits.lower[columns]) / travel).max())
 
     def between_fingers(self, joint_positions: Mapping[str, float], points: NDArray[np.floating]) -> Mask:
         """Points between the outer halves of the two fingers.
