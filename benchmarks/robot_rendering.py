@@ -3,7 +3,8 @@
 Both draw the same postures of the same URDF in the same cameras, in turn, so that a busy machine slows them alike.
 The clock starts with the link poses (here) or joint positions (MuJoCo, whose kinematics of 10 us are inside) and stops
 with the arrays in memory; it is divided by the number of steps. Here one call gives shape and colour; MuJoCo needs a
-pass each for ``rgb`` and ``depth``. The allocator reuses buffers for both, as in the world model node. ``ratio`` is the median here, with colour, over that of MuJoCo's rgb alone.
+pass each for ``rgb`` and ``depth``. The allocator reuses buffers for both, as in the world model node. ``ratio`` is the
+median here, with colour, over that of MuJoCo's rgb alone.
 
     python benchmarks/robot_rendering.py
 """
