@@ -162,7 +162,7 @@ def test_an_instant_in_the_future_is_not_made_up_from_tf(stage: Stage, now: int)
     counts(stage, "unknown_observation", lambda: stage.fails(code, observation_stamp_ns=future))
 
 
-@pytest.mark.parametrize("topic", ["/tf", "front/image", "front/depth", "front/camera_info"])
+@pytest.mark.parametrize("topic", ["/tf", "joint_states", "front/image", "front/depth", "front/camera_info"])
 def test_one_message_from_the_future_loses_nothing(stage: Stage, now: int, topic: str) -> None:
     stage.publisher.publisher(topic).publish(stage.publisher.messages(now + 15 * SECOND)[topic])
     assert stage.ask(backend="kinematic", observation_stamp_ns=now).result(timeout=10.0)

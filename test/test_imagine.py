@@ -382,8 +382,15 @@ def test_a_clock_that_jumps_clears_what_was_seen(spin: Any, other_process: Any, 
     wait_for(lambda: clock.get_subscription_count() > 0, "a subscriber of /clock")
     publisher = RigPublisher(node, Rig(size=32), cameras=("front",))
     stage = Stage(node, client, publisher, None, lambda: None, wait_for, listen_to_diagnostics(node))
-    for stamp, counter in ((100, ""), (50, "clock_jump_backward"), (500, "clock_jump_forward")):
+    now: list[int] = []
+    node.create_subscription(DiagnosticArray, "/diagnostics", lambda message: now.append(message.header.stamp.sec), 10)
+
+    def reads(stamp: int) -> bool:
         clock.publish(Clock(clock=Time(sec=stamp)))
+        return bool(now) and now[-1] == stamp
+
+    for stamp, counter in ((100, ""), (50, "clock_jump_backward"), (500, "clock_jump_forward")):
+        wait_for(lambda s=stamp: reads(s), f"the node's clock at {stamp} s")
         if counter:
             stage.counted(counter)
             with pytest.raises(ImagineFailed) as caught:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,8 +61,20 @@ class ObserverLimits:
 
 @dataclass
 class _Joint:
-    stamps: deque[int] = field(default_factory=lambda: deque(maxlen=JOINT_HISTORY))
-    positions: deque[float] = field(default_factory=lambda: deque(maxlen=JOINT_HISTORY))
+    """Samples in the order of their stamps, whatever the order they came in."""
+
+    stamps: list[int] = field(default_factory=list)
+    positions: list[float] = field(default_factory=list)
+
+    def add(self, stamp_ns: int, position: float) -> None:
+        place = bisect_left(self.stamps, stamp_ns)
+        if place < len(self.stamps) and self.stamps[place] == stamp_ns:
+            self.positions[place] = position
+            return
+        self.stamps.insert(place, stamp_ns)
+        self.positions.insert(place, position)
+        if len(self.stamps) > JOINT_HISTORY:
+            del self.stamps[0], self.positions[0]
 
 
 class Observer:
@@ -141,10 +154,7 @@ class Observer:
         strange = set() if known is None else set(positions) - set(known)
         with self._lock:
             for name in positions.keys() - strange:
-                joint = self._joints.setdefault(name, _Joint())
-                if not joint.stamps or stamp_ns > joint.stamps[-1]:
-                    joint.stamps.append(stamp_ns)
-                    joint.positions.append(positions[name])
+                self._joints.setdefault(name, _Joint()).add(stamp_ns, positions[name])
             for name in list(self._joints)[MAX_JOINTS:]:
                 del self._joints[name]
             new = strange - self._strange
