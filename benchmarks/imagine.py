@@ -76,7 +76,7 @@ def answer_row(width: int, height: int, cameras: tuple[str, ...], repeat: int) -
     sizes: list[int] = []
 
     def answer() -> list[bytes]:
-        question = node.make_question(goal)
+        question = node.make_question(goal, checkpoint=lambda fraction: None)
         rollouts = list(node.ladder.models[0].imagine(question, checkpoint=lambda fraction: None))
         blobs = [serialize_message(node.to_message("id", rollout)) for rollout in rollouts]
         for view in cameras:

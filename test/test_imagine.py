@@ -216,6 +216,22 @@ def test_previews_deadlines_slots_queue_and_cancel(stage: Stage) -> None:
     assert waiting[0].result(timeout=10.0) and waiting[1].result(timeout=10.0)
 
 
+def test_a_question_that_waits_for_inputs_is_cancelled_at_once(spin: Any, other_process: Any, wait_for: Any) -> None:
+    node = spin(Node("test_client", use_global_arguments=False))
+    other_process("-m", "fourd_ros.nodes.world_model", "--ros-args", "-p", "observation_timeout:=60.0")
+    client = WorldModelClient(node)
+    client.wait(timeout=30.0)
+    RigPublisher(node, Rig(size=32), cameras=("front",))
+    observing: list[Any] = []
+    handle = client.imagine([trajectory(J1, (1.0, [0.1]))], feedback=observing.append)
+    wait_for(lambda: observing, "the goal to be looked at")
+    assert handle.cancel()
+    with pytest.raises(ImagineFailed) as caught:
+        handle.result(timeout=10.0)
+    assert caught.value.code == Result.CANCELLED
+    client.destroy()
+
+
 def test_a_thousand_goals_at_once(stage: Stage) -> None:
     handles = [stage.ask(backend="kinematic") for _ in range(1000)]
     answered, rejected = 0, 0

@@ -18,7 +18,7 @@ from fourd_ros.errors import Cancelled, DeadlineMissed, FourdError, NotActive, Q
 from fourd_ros.nodes.error_codes import error_code
 from fourd_ros.nodes.goal_queue import GoalQueue
 from fourd_ros.records import Rollout
-from fourd_ros.world_model.base import Question
+from fourd_ros.world_model.base import Checkpoint, Question
 from fourd_ros.world_model.ladder import Ladder, Rung
 
 Answer = list[tuple[str, Rollout]]
@@ -39,8 +39,8 @@ class Imaginer(Protocol):
     def report(self, error: Exception) -> None:
         """Count and log."""
 
-    def make_question(self, goal: Any) -> Question:
-        """Observation and goal -> question; raises typed errors."""
+    def make_question(self, goal: Any, *, checkpoint: Checkpoint) -> Question:
+        """Observation and goal -> question, calling `checkpoint` while it waits; raises typed errors."""
 
     def remember(self, rollout_id: str, rollout: Rollout) -> None:
         """Store a rollout so that its frames can be fetched."""
@@ -93,19 +93,20 @@ class Inquiry:
         """
         self._checkpoint(0.0)
         self._report(Imagine.Feedback.OBSERVING, 0.0)
-        question = imaginer.make_question(self.goal)
+        question = imaginer.make_question(self.goal, checkpoint=self._checkpoint)
         self._report(Imagine.Feedback.IMAGINING, 0.0)
         plan = imaginer.ladder.plan(question, backend=self.goal.backend, seconds_left=self.deadline - time.monotonic())
-        ids: dict[int, str] = {}
+        named: dict[int, tuple[str, Rollout]] = {}
 
         def on_rollout(rung: Rung, rollout: Rollout, fraction: float) -> None:
-            ids[id(rollout)] = rollout_id = str(uuid.uuid4())
+            rollout_id = str(uuid.uuid4())
+            named[id(rollout)] = rollout_id, rollout
             imaginer.remember(rollout_id, rollout)
             stage = Imagine.Feedback.FINISHING if rung is plan[-1] else Imagine.Feedback.REFINING
             self._report(stage, fraction, imaginer.to_message(rollout_id, rollout))
 
         rollouts = imaginer.ladder.climb(question, plan, checkpoint=self._checkpoint, on_rollout=on_rollout)
-        return [(ids[id(rollout)], rollout) for rollout in rollouts]
+        return [named[id(rollout)] for rollout in rollouts]
 
     def _checkpoint(self, fraction: float) -> None:
         if self._interruption is not None:

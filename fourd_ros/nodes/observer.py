@@ -28,6 +28,7 @@ from fourd_ros.errors import (
 from fourd_ros.geometry.pointmap import points_from_depth
 from fourd_ros.records import FloatArray, Observation, PinholeCamera, View
 from fourd_ros.robot.model import RobotModel
+from fourd_ros.world_model.base import Checkpoint
 
 JOINT_HISTORY = 512
 """Joint samples remembered per joint."""
@@ -176,7 +177,15 @@ class Observer:
         with self._lock:
             return tuple(stamp for stamp, _ in self._instants)
 
-    def observe(self, robot: RobotModel, *, frame: str = "", stamp_ns: int = 0, timeout: float = 0.0) -> Observation:
+    def observe(
+        self,
+        robot: RobotModel,
+        *,
+        frame: str = "",
+        stamp_ns: int = 0,
+        timeout: float = 0.0,
+        checkpoint: Checkpoint | None = None,
+    ) -> Observation:
         """The observation at `stamp_ns`, or the newest complete one.
 
         A named instant is answered from joint samples on both sides of it, if they come in time: so the answer
@@ -187,6 +196,7 @@ class Observer:
             frame: name of the world frame.
             stamp_ns: 0 for the newest instant that is complete.
             timeout: wait this long for images, joints or transforms that are still on their way [s].
+            checkpoint: called between looks; what it raises ends the waiting.
 
         Raises:
             NoObservation: images or joints are missing, or that instant is not remembered.
@@ -203,6 +213,8 @@ class Observer:
             except (NoObservation, MissingCamera, TransformUnavailable):
                 if late:
                     raise
+            if checkpoint is not None:
+                checkpoint(0.0)
             time.sleep(RETRY_PERIOD)
 
     def _add_instant(self, stamp_ns: int, images: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ from fourd_ros.nodes.questions import QuestionLimits, make_question, observation
 from fourd_ros.records import Observation, Rollout
 from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
-from fourd_ros.world_model.base import Question, backend_names, load_backend
+from fourd_ros.world_model.base import Checkpoint, Question, backend_names, load_backend
 from fourd_ros.world_model.ladder import Ladder
 from fourd_ros.world_model.store import RolloutStore
 
@@ -189,14 +189,18 @@ class WorldModelNode(FourdNode):
 
     # What the Imagine server needs.
 
-    def make_question(self, goal: Any) -> Question:
+    def make_question(self, goal: Any, *, checkpoint: Checkpoint) -> Question:
         """Observation and goal -> question.
+
+        Args:
+            goal: ``Imagine.Goal``.
+            checkpoint: called while inputs are waited for; raises when nobody wants the answer any more.
 
         Raises:
             NoObservation: no robot description, images or joints yet.
             InvalidInput: the goal cannot be answered.
         """
-        robot = self._wait_for_robot(self.parameters.observation_timeout)
+        robot = self._wait_for_robot(self.parameters.observation_timeout, checkpoint)
         if goal.start_rollout_id:
             observation = observation_at_end(self._store.get(goal.start_rollout_id))
         else:
@@ -205,6 +209,7 @@ class WorldModelNode(FourdNode):
                 frame=self.parameters.fixed_frame,
                 stamp_ns=stamp_to_ns(goal.observation_stamp),
                 timeout=self.parameters.observation_timeout,
+                checkpoint=checkpoint,
             )
         return make_question(
             goal, robot, observation, default_step=self._default_step(goal.backend), limits=self._question_limits()
@@ -215,12 +220,13 @@ class WorldModelNode(FourdNode):
             raise NoObservation("no robot description yet")
         return self._observer.observe(self._robot, frame=self.parameters.fixed_frame)
 
-    def _wait_for_robot(self, timeout: float) -> RobotModel:
+    def _wait_for_robot(self, timeout: float, checkpoint: Checkpoint) -> RobotModel:
         """The robot; its description may have arrived a moment ago and still be read."""
         give_up = time.monotonic() + timeout
         while (robot := self._robot) is None:
             if time.monotonic() >= give_up:
                 raise NoObservation("no robot description yet; publish robot_description or set robot_description_file")
+            checkpoint(0.0)
             time.sleep(RETRY_PERIOD)
         return robot
 
