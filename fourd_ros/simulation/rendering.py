@@ -104,6 +104,8 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, model.ngeom + 100)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        # The robot's shells are open; a camera sees their insides, and so does the robot renderer.
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_CULL_FACE] = False
         self._option = mujoco.MjvOption()
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._camera = mujoco.MjvCamera()
