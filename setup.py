@@ -20,13 +20,16 @@ NAME = "fourd_ros"
 
 REQUIRES = [
     "argcomplete",
+    "av",
     "defusedxml",
     "embreex",
     "lxml",
+    "matplotlib",
     "mcap",
     "numpy>=1.26,<3",
     "opencv-python-headless",
     "pillow",
+    "pyarrow",
     "pyyaml",
     "rosbags",
     "safetensors",
@@ -39,14 +42,26 @@ REQUIRES = [
 ROS_WHEELS = ["ros-kilted-common-interfaces", "ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp"]
 TORCH = ["torch>=2.6"]
 EXTRAS = {
-    "cpu": ["onnxruntime", "open3d-cpu"],  # excludes gpu: the two bring the same modules
+    "onnx": ["onnxruntime"],  # of these three only one: they bring the same modules
+    "cpu": ["onnxruntime", "open3d-cpu"],
     "gpu": ["onnxruntime-gpu", "open3d"],
     "sim": ["mujoco"],
     "models": TORCH,
-    "train": [*TORCH, "accelerate", "diffusers", "peft"],
+    "train": [*TORCH, "accelerate", "diffusers", "onnx", "onnxscript", "peft", "tensorboard"],
+    "ray": ["ray"],
     "viewer": ["viser"],
     "lerobot": ["lerobot"],
-    "test": ["mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "types-defusedxml", "types-PyYAML"],
+    "test": [
+        "evo",
+        "mypy",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "ruff",
+        "scikit-image",
+        "types-defusedxml",
+        "types-PyYAML",
+    ],
 }
 
 

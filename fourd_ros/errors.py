@@ -133,6 +133,54 @@ class InvalidEpisode(InvalidInput):
     kind = "invalid_episode"
 
 
+class InvalidDataset(InvalidInput):
+    """A folder of episodes that is damaged, incomplete, or lacks what was asked of it."""
+
+    kind = "invalid_dataset"
+
+
+class InvalidModel(InvalidInput):
+    """A model folder that lacks files, or whose files contradict each other."""
+
+    kind = "invalid_model"
+
+
+class CorruptModel(InvalidModel):
+    """A file of a model folder is not the one that was written: its hash or size differs."""
+
+    kind = "corrupt_model"
+
+
+class WeightMismatch(InvalidModel):
+    """Names or shapes of weights are not those of the network; the message lists every difference."""
+
+    kind = "weight_mismatch"
+
+
+class UnknownModel(InvalidInput):
+    """No model, network or training of that name is registered."""
+
+    kind = "unknown_model"
+
+
+class InvalidCheckpoint(InvalidInput):
+    """A checkpoint that cannot be read, or is not of the system or run it was given for."""
+
+    kind = "invalid_checkpoint"
+
+
+class UnsafeCheckpoint(InvalidCheckpoint):
+    """A pickle that would build objects which are not on the list of allowed types; nothing was run."""
+
+    kind = "unsafe_checkpoint"
+
+
+class InvalidConfig(InvalidInput):
+    """A configuration with unknown names, wrong types or values out of range."""
+
+    kind = "invalid_config"
+
+
 class UnknownTask(InvalidInput):
     """No simulated task or policy of that name, or a scene that lacks what the task needs."""
 

@@ -8,7 +8,7 @@ import pytest
 from fourd_ros.errors import InvalidInput
 from fourd_ros.evaluation.futures import compare, median_depth_error, psnr
 from fourd_ros.evaluation.regions import ROBOT_MARGIN, moved_region, split, visible
-from fourd_ros.evaluation.report import SUBJECTS, findings, horizon_table, overall_table
+from fourd_ros.evaluation.findings import SUBJECTS, findings, horizon_table, overall_table
 from fourd_ros.evaluation.summary import Verdict, summarise
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.records import Mask, RobotRendering, RolloutView, View

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fourd_ros.errors import TooLarge
-from fourd_ros.evaluation.report import Finding
+from fourd_ros.evaluation.findings import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.viewer.browser import Shot, read_page, take
 from fourd_ros.viewer.content import (

@@ -13,7 +13,7 @@ from fourd_ros.demo.recording import Recording
 from fourd_ros.demo.showing import make_candidate, make_clip, make_plots, robot_meshes
 from fourd_ros.demo.stages import Stages
 from fourd_ros.errors import InvalidBag, NoObservation
-from fourd_ros.evaluation.report import Finding, findings, horizon_table, overall_table
+from fourd_ros.evaluation.findings import Finding, findings, horizon_table, overall_table
 from fourd_ros.evaluation.table import Table
 from fourd_ros.viewer.content import Page
 from fourd_ros.viewer.page import write_page

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.evaluation.report import Finding
+from fourd_ros.evaluation.findings import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.evaluation.table import Table
 from fourd_ros.records import Mask, Pixels, Points

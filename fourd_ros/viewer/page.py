@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import TooLarge
-from fourd_ros.evaluation.report import Finding
+from fourd_ros.evaluation.findings import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.evaluation.table import Table
 from fourd_ros.viewer.content import Clip, Page, Plot

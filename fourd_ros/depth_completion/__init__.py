@@ -1,0 +1,1 @@
+"""A small network that fills the holes of depth images."""

@@ -1,0 +1,1 @@
+"""Model folders: cards, weights, loading, conversion and ONNX."""
