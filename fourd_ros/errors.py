@@ -175,6 +175,12 @@ class UnsafeCheckpoint(InvalidCheckpoint):
     kind = "unsafe_checkpoint"
 
 
+class ExportMismatch(FourdError):
+    """An exported network does not compute what the original computes; nothing was written."""
+
+    kind = "export_mismatch"
+
+
 class InvalidConfig(InvalidInput):
     """A configuration with unknown names, wrong types or values out of range."""
 
