@@ -5,14 +5,15 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fourd_ros.data.episode import DEPTH_STEP, METADATA, Episode, EpisodeView, load_episode, save_episode
+from fourd_ros.data.depth_steps import DEPTH_STEP
+from fourd_ros.data.episode import METADATA, Episode, EpisodeView, load_episode, save_episode
 from fourd_ros.errors import InvalidEpisode
 from fourd_ros.geometry.camera import PinholeCamera
 
@@ -38,6 +39,10 @@ def make_view(rng: np.random.Generator) -> EpisodeView:
 def episode() -> Episode:
     rng = np.random.default_rng(0)
     return Episode(
+        name="episode_000007",
+        source="simulation",
+        start_ns=1_700_000_000_000_000_123,
+        robot_description="<robot name='r'/>",
         seed=7,
         tasks=("push",),
         instructions=("push the grün box",),
@@ -59,10 +64,12 @@ def episode() -> Episode:
 
 def assert_equal(one: Episode, other: Episode) -> None:
     """Equal to the bit; depth to half a step."""
-    for field in ("seed", "tasks", "instructions", "policy", "success", "rate", "joint_names", "object_labels"):
-        assert getattr(one, field) == getattr(other, field)
-    for field in ("times", "commanded", "measured", "velocities", "object_sizes", "object_poses"):
-        assert np.array_equal(getattr(one, field), getattr(other, field))
+    for field in fields(Episode):
+        value, twin = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(value, twin), field.name
+        elif field.name != "views":
+            assert value == twin, field.name
     assert list(one.views) == list(other.views)
     for name, view in one.views.items():
         twin = other.views[name]
@@ -79,6 +86,38 @@ def test_what_is_saved_is_read_back(episode: Episode, tmp_path: Path) -> None:
     save_episode(episode, tmp_path / "sub" / "e.npz")
     assert_equal(episode, load_episode(tmp_path / "sub" / "e.npz"))
     assert os.listdir(tmp_path / "sub") == ["e.npz"]
+
+
+def test_what_only_a_simulator_knows_may_be_absent(episode: Episode, tmp_path: Path) -> None:
+    plain = EpisodeView(
+        **{field: getattr(episode.views["front"], field) for field in ("camera", "T_mount_camera", "T_world_camera")},
+        mounted_on="",
+        rgb=episode.views["front"].rgb,
+    )
+    recorded = Episode(
+        name="drive_0",
+        source="my_bag",
+        start_ns=1,
+        tasks=(),
+        instructions=("tidy up",),
+        rate=10.0,
+        times=episode.times,
+        joint_names=episode.joint_names,
+        commanded=np.full((STEPS, JOINTS), np.nan),
+        measured=episode.measured,
+        velocities=np.full((STEPS, JOINTS), np.nan),
+        action_names=("x", "y"),
+        actions=np.arange(2.0 * STEPS).reshape(STEPS, 2),
+        views={"camera/colour": plain},
+    )
+    save_episode(recorded, tmp_path / "e.npz")
+    found = load_episode(tmp_path / "e.npz")
+    assert (found.success, found.seed, found.policy, found.robot_description) == (None, None, "", "")
+    assert found.object_poses.shape == (STEPS, 0, 4, 4) and found.object_sizes.shape == (0, 3)
+    assert np.isnan(found.commanded).all() and np.isnan(found.velocities).all()
+    assert found.action_names == ("x", "y") and np.array_equal(found.actions, recorded.actions)
+    view = found.views["camera/colour"]
+    assert view.depth is None and view.segmentation is None and np.array_equal(view.rgb, plain.rgb)
 
 
 def test_the_same_episode_gives_the_same_bytes(episode: Episode, tmp_path: Path) -> None:
@@ -122,7 +161,12 @@ def test_a_failed_save_leaves_the_old_file(episode: Episode, tmp_path: Path, mon
         ("times", np.zeros(0), "at least one frame"),
         ("commanded", np.zeros((STEPS, JOINTS + 1)), "'commanded'"),
         ("measured", np.zeros((STEPS, JOINTS), np.float32), "needed float64"),
-        ("velocities", np.full((STEPS, JOINTS), np.nan), "not finite"),
+        ("measured", np.full((STEPS, JOINTS), np.nan), "not finite"),
+        ("velocities", np.full((STEPS, JOINTS), np.inf), "neither finite nor NaN"),
+        ("actions", np.zeros((STEPS, 1)), "'actions'"),
+        ("rate", float("nan"), "frames a second"),
+        ("name", "../evil", "cannot name a file"),
+        ("name", "", "cannot name a file"),
         ("object_labels", ("one",), "1 labels for 2"),
         ("object_poses", np.zeros((STEPS, 1, 4, 4)), "'object_poses'"),
     ],

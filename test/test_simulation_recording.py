@@ -17,8 +17,10 @@ from fourd_ros.cli import main
 from fourd_ros.data.bag_inputs import find_inputs
 from fourd_ros.data.bags import BagReader
 from fourd_ros.data.episode import Episode, load_episode
-from fourd_ros.data.episode_bag import COMMAND_TOPIC, OBJECTS_TOPIC, START_NS, BagOptions, write_bag
+from fourd_ros.data.episode_bag import COMMAND_TOPIC, OBJECTS_TOPIC, BagOptions, write_bag
 from fourd_ros.errors import InvalidBag, InvalidEpisode, MissingCamera, TooLarge, UnknownTask
+from fourd_ros.robot.description import RobotDescription
+from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.simulation.dataset import Target, record_dataset
 from fourd_ros.simulation.recording import RecordingOptions, record_episode
 
@@ -40,6 +42,8 @@ def test_an_episode_holds_the_whole_story(episode: Episode) -> None:
     lifted = np.ptp(episode.object_poses[:, :, 2, 3], axis=0)
     assert lifted.max() > 0.08
     assert set(episode.views) == {"front", "wrist"}
+    assert (episode.name, episode.source) == ("episode_000001", "simulation")
+    assert Kinematics(RobotDescription.from_urdf(episode.robot_description)).joint_names == episode.joint_names
     wrist = episode.views["wrist"]
     assert wrist.mounted_on == "panda_hand" and np.ptp(wrist.T_world_camera[:, :3, 3], axis=0).max() > 0.1
     assert np.ptp(episode.views["front"].T_world_camera, axis=0).max() == 0
@@ -138,7 +142,7 @@ def test_transforms_in_the_bag_lead_to_the_cameras(episode: Episode, bag: Path) 
                 transforms.add(transform, static=found.topic == "/tf_static")
     for name, view in episode.views.items():
         for index in (0, len(episode.times) // 2, len(episode.times) - 1):
-            stamp = START_NS + round(episode.times[index] * 1e9)
+            stamp = episode.start_ns + round(episode.times[index] * 1e9)
             T = transforms.lookup("panda_link0", f"{name}_optical_frame", stamp)
             assert np.allclose(T, view.T_world_camera[index], atol=1e-9)
 
@@ -149,7 +153,7 @@ def test_commands_in_the_bag_tell_the_future_that_was_commanded(episode: Episode
         stamps = reader.stamps(COMMAND_TOPIC)
     assert len(messages) >= episode.times[-1] - 1
     for message, stamp in zip(messages, stamps, strict=True):
-        first = round((int(stamp) - START_NS) * 1e-9 * episode.rate)
+        first = round((int(stamp) - episode.start_ns) * 1e-9 * episode.rate)
         positions = np.array([point.positions for point in message.points])
         assert np.array_equal(positions, episode.commanded[first : first + len(positions)])
         seconds = [point.time_from_start.sec + point.time_from_start.nanosec * 1e-9 for point in message.points]

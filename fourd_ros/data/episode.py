@@ -1,18 +1,20 @@
 """A recorded episode with everything that is known about it, and its file.
 
-The file is a NumPy ``.npz`` archive without pickled objects; names, cameras and results are in its
-member ``episode.json``. Depth is kept in steps of 0.1 mm as uint16, 0 meaning unknown, so what lies
-farther than 6.5535 m is read back as unknown. The same episode always gives the same bytes.
+An episode is plain arrays and facts that JSON can hold; `take_apart` and `put_together` are what every file format
+shares. The file of one episode is a NumPy ``.npz`` archive without pickled objects; the facts are in its member
+``episode.json``. Depth is kept in steps of 0.1 mm as uint16, 0 meaning unknown, so what lies farther than 6.5535 m is
+read back as unknown. The same episode always gives the same bytes.
 """
 
 import io
 import json
 import os
+import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -20,20 +22,25 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.data.depth_steps import to_metres, to_steps
 from fourd_ros.errors import FourdError, InvalidEpisode
 from fourd_ros.geometry.camera import PinholeCamera
 
 FloatArray = NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 4 * 1024**3
-MAX_METADATA_BYTES = 1024**2
-DEPTH_STEP = 1e-4
+MAX_METADATA_BYTES = 16 * 1024**2
 METADATA = "episode.json"
 
 _COMPRESSION_LEVEL = 3
-_DEPTH_MAX = np.iinfo(np.uint16).max
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}")
+_UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def _nothing() -> FloatArray:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +53,9 @@ class EpisodeView:
         T_mount_camera: optical frame in that link, or in the world, shape [4, 4].
         T_world_camera: camera pose of every frame, shape [T, 4, 4].
         rgb: colour, shape [T, H, W, 3], uint8.
-        depth: along the optical axis [m], NaN where unknown, shape [T, H, W], float32.
-        segmentation: 0 scene, k the object ``object_names[k - 1]``, 255 robot, shape [T, H, W], uint8.
+        depth: along the optical axis [m], NaN where unknown, shape [T, H, W], float32; None without a depth camera.
+        segmentation: 0 scene, k the object ``object_names[k - 1]``, 255 robot, shape [T, H, W], uint8; None where
+            nobody knows.
     """
 
     camera: PinholeCamera
@@ -55,98 +63,102 @@ class EpisodeView:
     T_mount_camera: FloatArray
     T_world_camera: FloatArray
     rgb: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    segmentation: NDArray[np.uint8]
+    depth: NDArray[np.float32] | None = None
+    segmentation: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One recording of T frames with J joints and N objects; world is the robot's root link.
+    """One recording of T frames with J joints, A actions and N objects; world is the robot's root link.
 
     Args:
-        seed: from which the scene, the task and the motion were drawn.
+        name: unique in a data set; letters, digits and ``_ . + = @ -``, so that it can name a file.
+        source: where it is from: ``simulation``, the name of a bag, a data set.
+        start_ns: stamp of the first frame [ns].
         tasks: names of the tasks, in the order in which they were done.
         instructions: the same in words.
-        policy: name of the policy.
-        success: whether every task succeeded.
         rate: frames a second [Hz].
         times: of the frames since the first [s], shape [T].
         joint_names: actuated joints.
-        commanded: set points [rad | m], shape [T, J].
+        commanded: set points [rad | m], NaN where nothing was commanded, shape [T, J].
         measured: positions [rad | m], shape [T, J].
-        velocities: measured [rad/s | m/s], shape [T, J].
+        velocities: measured [rad/s | m/s], NaN where they were not, shape [T, J].
+        views: what the named cameras saw.
+        robot_description: URDF of the robot, empty if it is not known.
+        action_names: of the columns of `actions`.
+        actions: what was asked of the robot where that is not `commanded`, in its own units, shape [T, A].
         object_names: objects and parts of fixtures.
         object_labels: what a person would call them.
         object_sizes: extents of the bounding boxes in the objects' frames [m], shape [N, 3].
         object_poses: ``T_world_object``, shape [T, N, 4, 4].
-        views: what the named cameras saw.
+        policy: name of the policy, empty if it is not known.
+        success: whether every task succeeded, None if nobody judged.
+        seed: from which the scene, the task and the motion were drawn, None where they were not.
 
     Raises:
-        InvalidEpisode: empty, shapes that contradict each other, or numbers that are not finite.
+        InvalidEpisode: empty, a name that cannot name a file, shapes that contradict each other, or numbers that are
+            not finite.
     """
 
-    seed: int
+    name: str
+    source: str
+    start_ns: int
     tasks: tuple[str, ...]
     instructions: tuple[str, ...]
-    policy: str
-    success: bool
     rate: float
     times: FloatArray
     joint_names: tuple[str, ...]
     commanded: FloatArray
     measured: FloatArray
     velocities: FloatArray
-    object_names: tuple[str, ...]
-    object_labels: tuple[str, ...]
-    object_sizes: FloatArray
-    object_poses: FloatArray
     views: Mapping[str, EpisodeView]
+    robot_description: str = ""
+    action_names: tuple[str, ...] = ()
+    actions: FloatArray = field(default_factory=_nothing)
+    object_names: tuple[str, ...] = ()
+    object_labels: tuple[str, ...] = ()
+    object_sizes: FloatArray = field(default_factory=_nothing)
+    object_poses: FloatArray = field(default_factory=_nothing)
+    policy: str = ""
+    success: bool | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidEpisode(f"'{self.name}' cannot name a file; a name has letters, digits and _.+=@-, up to 200")
         if len(self.times) == 0 or not self.joint_names:
             raise InvalidEpisode("an episode needs at least one frame and one joint")
-        for name, (shape, dtype) in _expected(self).items():
-            array = _array(self, name)
-            if array.shape != shape or array.dtype != dtype:
-                raise InvalidEpisode(
-                    f"'{name}' is {array.dtype}{list(array.shape)}, needed {np.dtype(dtype)}{list(shape)}"
-                )
-            if array.dtype == np.float64 and not np.isfinite(array).all():
-                raise InvalidEpisode(f"'{name}' holds numbers that are not finite")
+        if not all(self.views):
+            raise InvalidEpisode("a camera has no name")
+        if not 0 < self.rate < np.inf:
+            raise InvalidEpisode(f"{self.rate} frames a second; a positive number is needed")
+        for name, (shape, dtype) in expected_arrays(self).items():
+            if not prod(shape) and not _array(self, name).size:
+                object.__setattr__(self, name, np.zeros(shape, dtype))
+            _check_array(name, _array(self, name), shape, dtype)
         if (np.diff(self.times) <= 0).any():
             raise InvalidEpisode("times must increase from frame to frame")
         if len(self.object_labels) != len(self.object_names):
             raise InvalidEpisode(f"{len(self.object_labels)} labels for {len(self.object_names)} objects")
 
 
-def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)
+_MAY_BE_UNKNOWN = ("commanded", "velocities")
 
 
-_FACTS: dict[str, Callable[[Any], object]] = {
-    "seed": int,
-    "tasks": _texts,
-    "instructions": _texts,
-    "policy": str,
-    "success": bool,
-    "rate": float,
-    "joint_names": _texts,
-    "object_names": _texts,
-    "object_labels": _texts,
-}
-_UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-_STATE = ("times", "commanded", "measured", "velocities", "object_sizes", "object_poses")
-_VIEW = ("T_mount_camera", "T_world_camera", "rgb", "depth", "segmentation")
+def _check_array(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise InvalidEpisode(f"'{name}' is {array.dtype}{list(array.shape)}, needed {np.dtype(dtype)}{list(shape)}")
+    if array.dtype != np.float64:
+        return
+    if name in _MAY_BE_UNKNOWN:
+        if np.isinf(array).any():
+            raise InvalidEpisode(f"'{name}' holds numbers that are neither finite nor NaN")
+    elif not np.isfinite(array).all():
+        raise InvalidEpisode(f"'{name}' holds numbers that are not finite")
 
 
-def _array(episode: Episode, name: str) -> NDArray[Any]:
-    """The array called `name` in the file: a field, or ``<camera>/<field>`` of a view."""
-    camera, _, field = name.rpartition("/")
-    return np.asarray(getattr(episode.views[camera] if camera else episode, field))
-
-
-def _expected(episode: Episode) -> dict[str, tuple[tuple[int, ...], type]]:
-    """Shape and type of every array of an episode."""
+def expected_arrays(episode: Episode) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape and type of every array of an episode; those of a view are called ``<camera>/<field>``."""
     steps, joints, objects = len(episode.times), len(episode.joint_names), len(episode.object_names)
     motion = ((steps, joints), np.float64)
     expected: dict[str, tuple[tuple[int, ...], type]] = {
@@ -154,6 +166,7 @@ def _expected(episode: Episode) -> dict[str, tuple[tuple[int, ...], type]]:
         "commanded": motion,
         "measured": motion,
         "velocities": motion,
+        "actions": ((steps, len(episode.action_names)), np.float64),
         "object_sizes": ((objects, 3), np.float64),
         "object_poses": ((steps, objects, 4, 4), np.float64),
     }
@@ -163,23 +176,120 @@ def _expected(episode: Episode) -> dict[str, tuple[tuple[int, ...], type]]:
             f"{name}/T_mount_camera": ((4, 4), np.float64),
             f"{name}/T_world_camera": ((steps, 4, 4), np.float64),
             f"{name}/rgb": ((*pixels, 3), np.uint8),
-            f"{name}/depth": (pixels, np.float32),
-            f"{name}/segmentation": (pixels, np.uint8),
         }
+        if view.depth is not None:
+            expected[f"{name}/depth"] = (pixels, np.float32)
+        if view.segmentation is not None:
+            expected[f"{name}/segmentation"] = (pixels, np.uint8)
     return expected
+
+
+def _array(episode: Episode, name: str) -> NDArray[Any]:
+    """The array called `name`: a field, or ``<camera>/<field>`` of a view."""
+    camera, _, field = name.rpartition("/")
+    return np.asarray(getattr(episode.views[camera] if camera else episode, field))
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _optional(convert: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda value: None if value is None else convert(value)
+
+
+_FACTS: dict[str, Callable[[Any], object]] = {
+    "name": str,
+    "source": str,
+    "start_ns": int,
+    "seed": _optional(int),
+    "tasks": _texts,
+    "instructions": _texts,
+    "policy": str,
+    "success": _optional(bool),
+    "rate": float,
+    "joint_names": _texts,
+    "action_names": _texts,
+    "object_names": _texts,
+    "object_labels": _texts,
+    "robot_description": str,
+}
+_STATE = ("times", "commanded", "measured", "velocities", "actions", "object_sizes", "object_poses")
+_VIEW = ("T_mount_camera", "T_world_camera", "rgb")
+_VIEW_OPTIONAL = ("depth", "segmentation")
+
+
+def take_apart(episode: Episode) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Facts that JSON can hold, and contiguous arrays by name, depth in steps; `put_together` is the inverse."""
+    facts = {
+        **{name: getattr(episode, name) for name in _FACTS},
+        "views": {name: _view_facts(view) for name, view in episode.views.items()},
+    }
+    arrays = {name: _array(episode, name) for name in expected_arrays(episode)}
+    return facts, {
+        name: np.ascontiguousarray(to_steps(array) if name.endswith("/depth") else array)
+        for name, array in arrays.items()
+    }
+
+
+def put_together(facts: Mapping[str, Any], read: Callable[[str], NDArray[Any]]) -> Episode:
+    """The episode of what `take_apart` gave, with the arrays that `read` returns for their names.
+
+    Raises:
+        InvalidEpisode: see `Episode`; depth is not stored in steps.
+        KeyError, TypeError, ValueError, AttributeError: facts are missing or of another kind.
+    """
+    known: dict[str, Any] = {name: convert(facts[name]) for name, convert in _FACTS.items()}
+    views = {name: _read_view(name, view, read) for name, view in facts["views"].items()}
+    arrays: dict[str, Any] = {name: read(name) for name in _STATE}
+    return Episode(**known, **arrays, views=views)
+
+
+def camera_from_facts(facts: Mapping[str, Any]) -> PinholeCamera:
+    """The calibration in the facts of a view."""
+    return PinholeCamera(
+        width=int(facts["width"]),
+        height=int(facts["height"]),
+        K=np.array(facts["K"], np.float64),
+        distortion_model=facts["distortion_model"],
+        distortion=np.array(facts["distortion"], np.float64),
+    )
+
+
+def _view_facts(view: EpisodeView) -> dict[str, Any]:
+    return {
+        "width": view.camera.width,
+        "height": view.camera.height,
+        "K": view.camera.K.tolist(),
+        "distortion_model": view.camera.distortion_model,
+        "distortion": view.camera.distortion.tolist(),
+        "mounted_on": view.mounted_on,
+        **{field: getattr(view, field) is not None for field in _VIEW_OPTIONAL},
+    }
+
+
+def _read_view(name: str, facts: Mapping[str, Any], read: Callable[[str], NDArray[Any]]) -> EpisodeView:
+    camera = camera_from_facts(facts)
+    present = [*_VIEW, *(field for field in _VIEW_OPTIONAL if facts[field])]
+    arrays: dict[str, Any] = {field: read(f"{name}/{field}") for field in present}
+    if "depth" in arrays:
+        if arrays["depth"].dtype != np.uint16:
+            raise InvalidEpisode(f"depth is stored as {arrays['depth'].dtype}, needed uint16")
+        arrays["depth"] = to_metres(arrays["depth"])
+    return EpisodeView(camera=camera, mounted_on=str(facts["mounted_on"]), **arrays)
 
 
 def save_episode(episode: Episode, path: Path | str) -> None:
     """Write `episode` to `path`, whole or not at all; an existing file is replaced."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    facts, arrays = take_apart(episode)
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            _write(archive, METADATA, json.dumps(_metadata(episode), indent=1).encode())
-            for name in _expected(episode):
-                array = _array(episode, name)
-                _write_array(archive, name, _depth_steps(array) if name.endswith("/depth") else array)
+            _write(archive, METADATA, json.dumps({"format": FORMAT, **facts}, indent=1).encode())
+            for name, array in arrays.items():
+                _write_array(archive, name, array)
         os.replace(partial, path)
     except BaseException:
         os.unlink(partial)
@@ -213,56 +323,10 @@ def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:
 def _read(archive: zipfile.ZipFile) -> Episode:
     if archive.getinfo(METADATA).file_size > MAX_METADATA_BYTES:
         raise InvalidEpisode(f"'{METADATA}' is larger than {MAX_METADATA_BYTES} bytes")
-    metadata = json.loads(archive.read(METADATA))
-    if metadata.get("format") != FORMAT:
-        raise InvalidEpisode(f"its format is {metadata.get('format')}, this version reads {FORMAT}")
-    facts: dict[str, Any] = {name: convert(metadata[name]) for name, convert in _FACTS.items()}
-    views = {name: _read_view(archive, name, camera) for name, camera in metadata["views"].items()}
-    arrays: dict[str, Any] = {name: _read_array(archive, name) for name in _STATE}
-    return Episode(**facts, **arrays, views=views)
-
-
-def _read_view(archive: zipfile.ZipFile, name: str, facts: Mapping[str, Any]) -> EpisodeView:
-    camera = PinholeCamera(
-        width=int(facts["width"]),
-        height=int(facts["height"]),
-        K=np.array(facts["K"], np.float64),
-        distortion_model=facts["distortion_model"],
-        distortion=np.array(facts["distortion"], np.float64),
-    )
-    arrays = {field: _read_array(archive, f"{name}/{field}") for field in _VIEW}
-    arrays["depth"] = _depth_metres(arrays["depth"])
-    return EpisodeView(camera=camera, mounted_on=str(facts["mounted_on"]), **arrays)
-
-
-def _metadata(episode: Episode) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        **{name: getattr(episode, name) for name in _FACTS},
-        "views": {
-            name: {
-                "width": view.camera.width,
-                "height": view.camera.height,
-                "K": view.camera.K.tolist(),
-                "distortion_model": view.camera.distortion_model,
-                "distortion": view.camera.distortion.tolist(),
-                "mounted_on": view.mounted_on,
-            }
-            for name, view in episode.views.items()
-        },
-    }
-
-
-def _depth_steps(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    steps = np.rint(depth / np.float32(DEPTH_STEP))
-    known = (steps > 0) & (steps <= _DEPTH_MAX)
-    return np.where(known, steps, 0).astype(np.uint16)
-
-
-def _depth_metres(steps: NDArray[Any]) -> NDArray[np.float32]:
-    if steps.dtype != np.uint16:
-        raise InvalidEpisode(f"depth is stored as {steps.dtype}, needed uint16")
-    return np.where(steps > 0, steps * np.float32(DEPTH_STEP), np.float32(np.nan))
+    facts = json.loads(archive.read(METADATA))
+    if facts.get("format") != FORMAT:
+        raise InvalidEpisode(f"its format is {facts.get('format')}, this version reads {FORMAT}")
+    return put_together(facts, lambda name: _read_array(archive, name))
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -272,7 +336,7 @@ def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    np.lib.format.write_array(buffer, array, allow_pickle=False)
     _write(archive, f"{name}.npy", buffer.getvalue())
 
 

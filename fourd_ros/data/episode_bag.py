@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 
 from fourd_ros.data.bags import BagWriter
 from fourd_ros.data.episode import Episode, EpisodeView
+from fourd_ros.errors import InvalidEpisode
 from fourd_ros.geometry.transforms import compose, invert, to_quaternion
 from fourd_ros.robot.description import FIXED, Joint, RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
-from fourd_ros.robot.panda import panda_description
 
 FloatArray = NDArray[np.float64]
 DepthEncoding = Literal["16UC1", "32FC1"]
-
-START_NS = 1_700_000_000_000_000_000
-"""Stamp of the first frame of every recording [ns]."""
 
 COMMAND_TOPIC = "/arm_controller/joint_trajectory"
 OBJECTS_TOPIC = "/ground_truth/objects"
@@ -58,27 +55,29 @@ def write_bag(
     Args:
         episode: what happened; its world frame is the root link of the robot.
         path: folder to create.
-        robot: whose joints moved; the Panda by default.
+        robot: whose joints moved; by default that of the episode's own description.
         options: how.
         custom_data: added to the metadata of the bag, beside seed, tasks, policy and success.
 
     Raises:
         InvalidBag: `path` exists already, or cannot be written.
+        InvalidEpisode: the robot is not known, or has joints that the episode lacks.
     """
     facts = {
-        "seed": str(episode.seed),
+        "seed": "" if episode.seed is None else str(episode.seed),
         "tasks": "+".join(episode.tasks),
         "instructions": "; ".join(episode.instructions),
         "policy": episode.policy,
-        "success": str(episode.success).lower(),
+        "success": "" if episode.success is None else str(episode.success).lower(),
     }
+    robot = robot or _described(episode)
     with BagWriter(
         path,
         compression=options.compression,
         overwrite=options.overwrite,
         custom_data={**facts, **(custom_data or {})},
     ) as bag:
-        _EpisodeWriter(bag, episode, robot or panda_description(), options).write()
+        _EpisodeWriter(bag, episode, robot, options).write()
 
 
 class _EpisodeWriter:
@@ -89,7 +88,7 @@ class _EpisodeWriter:
         kinematics = Kinematics(robot)
         self._root = kinematics.root
         self._link_poses = kinematics.link_poses(_in_order(episode, kinematics.joint_names))
-        self._stamps = [START_NS + round(float(time) * 1e9) for time in episode.times]
+        self._stamps = [episode.start_ns + round(float(time) * 1e9) for time in episode.times]
 
     def write(self) -> None:
         self._write_still()
@@ -101,7 +100,8 @@ class _EpisodeWriter:
             self._write_robot(index)
             for name, view in self._episode.views.items():
                 self._write_view(name, view, index)
-            self._write_objects(index)
+            if self._episode.object_names:
+                self._write_objects(index)
 
     def _write_still(self) -> None:
         first = self._stamps[0]
@@ -126,7 +126,7 @@ class _EpisodeWriter:
             header=self._header(stamp, ""),
             name=list(episode.joint_names),
             position=episode.measured[index],
-            velocity=episode.velocities[index],
+            velocity=episode.velocities[index] if np.isfinite(episode.velocities[index]).all() else np.zeros(0),
             effort=np.zeros(0),
         )
         transforms = [
@@ -141,31 +141,39 @@ class _EpisodeWriter:
         header = self._header(stamp, _optical_frame(name))
         self._put(f"/{name}/camera_info", "sensor_msgs/msg/CameraInfo", stamp, **self._calibration(view, header))
         self._put_image(f"/{name}/image", header, stamp, "rgb8", view.rgb[index])
+        if view.depth is None:
+            return
         depth = view.depth[index]
-        if self._options.depth_encoding == "16UC1":
-            depth = _to_millimetres(depth)
-        self._put_image(f"/{name}/depth", header, stamp, self._options.depth_encoding, depth)
+        in_millimetres = self._options.depth_encoding == "16UC1"
+        pixels = _to_millimetres(depth) if in_millimetres else depth
+        self._put_image(f"/{name}/depth", header, stamp, self._options.depth_encoding, pixels)
 
     def _write_command(self, index: int, end: int) -> None:
         """The commanded motion from frame `index` to frame `end`, as it was known at frame `index`."""
         stamp, episode = self._stamps[index], self._episode
+        joints = np.flatnonzero(np.isfinite(episode.commanded[index]))
+        if not len(joints):
+            return
+        commanded = episode.commanded[index : end + 1, joints]
+        unknown = ~np.isfinite(commanded).all(axis=1)
+        known = int(unknown.argmax()) if unknown.any() else len(commanded)
         points = [
             self._new(
                 "trajectory_msgs/msg/JointTrajectoryPoint",
-                positions=episode.commanded[later],
+                positions=episode.commanded[later, joints],
                 velocities=np.zeros(0),
                 accelerations=np.zeros(0),
                 effort=np.zeros(0),
                 time_from_start=self._duration(float(episode.times[later] - episode.times[index])),
             )
-            for later in range(index, end + 1)
+            for later in range(index, index + known)
         ]
         self._put(
             COMMAND_TOPIC,
             "trajectory_msgs/msg/JointTrajectory",
             stamp,
             header=self._header(stamp, ""),
-            joint_names=list(episode.joint_names),
+            joint_names=[episode.joint_names[joint] for joint in joints],
             points=points,
         )
 
@@ -308,8 +316,17 @@ class _EpisodeWriter:
         self._bag.write(topic, typename, self._new(typename, **fields), stamp, latched=latched)
 
 
+def _described(episode: Episode) -> RobotDescription:
+    if not episode.robot_description:
+        raise InvalidEpisode(f"episode '{episode.name}' has no robot description; say whose joints moved with robot=")
+    return RobotDescription.from_urdf(episode.robot_description)
+
+
 def _in_order(episode: Episode, joint_names: tuple[str, ...]) -> FloatArray:
     """Measured positions in the robot's own order, shape [T, J]."""
+    missing = set(joint_names) - set(episode.joint_names)
+    if missing:
+        raise InvalidEpisode(f"episode '{episode.name}' lacks the robot's joints {sorted(missing)}")
     columns = [episode.joint_names.index(name) for name in joint_names]
     return episode.measured[:, columns]
 

@@ -19,7 +19,7 @@ _ROBOT = (235, 235, 235)
 def save_pictures(episode: Episode, path: Path, *, frames: int = 8) -> None:
     """A contact sheet (``.png``: time runs to the right) or a film at the speed of the recording (``.gif``).
 
-    Each camera gives a row of colour, one of depth (near is bright) and one of segmentation.
+    Each camera gives a row of colour and, where it has them, of depth (near is bright) and of segmentation.
 
     Args:
         episode: what to show.
@@ -46,7 +46,11 @@ def _column(episode: Episode, step: int, *, stacked: bool) -> Pixels:
     """One instant: all pictures below each other, or a row a camera."""
     rows: list[Pixels] = []
     for view in episode.views.values():
-        pictures = [view.rgb[step], _shade(view.depth[step]), _colours(view.segmentation[step])]
+        pictures: list[Pixels] = [view.rgb[step]]
+        if view.depth is not None:
+            pictures.append(_shade(view.depth[step]))
+        if view.segmentation is not None:
+            pictures.append(_colours(view.segmentation[step]))
         rows += pictures if stacked else [np.concatenate(pictures, axis=1)]
     return np.concatenate(rows, axis=0)
 

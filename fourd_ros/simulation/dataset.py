@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fourd_ros.data.episode import Episode, load_episode, save_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
 from fourd_ros.errors import InvalidEpisode
-from fourd_ros.simulation.recording import RecordingOptions, record_episode
+from fourd_ros.simulation.recording import RecordingOptions, episode_name, record_episode
 
 Format = Literal["episode", "bag"]
 
@@ -39,7 +39,7 @@ class Target:
 
     def path(self, seed: int, kind: Format) -> Path:
         """File or folder of one episode."""
-        return self.folder / (f"episode_{seed:06d}.npz" if kind == "episode" else f"bag_{seed:06d}")
+        return self.folder / (f"{episode_name(seed)}.npz" if kind == "episode" else f"bag_{seed:06d}")
 
     def missing(self, seed: int) -> tuple[Format, ...]:
         """What is not there yet of one episode; what is there is whole."""
@@ -61,7 +61,7 @@ class EpisodeSummary:
     seed: int
     tasks: tuple[str, ...]
     policy: str
-    success: bool
+    success: bool | None
     frames: int
 
 

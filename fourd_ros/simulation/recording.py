@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fourd_ros.data.episode import Episode, EpisodeView
 from fourd_ros.errors import MissingCamera, TooLarge, UnknownTask
 from fourd_ros.records import RobotTrajectory
+from fourd_ros.robot.panda import panda_description
 from fourd_ros.simulation.acting import act
 from fourd_ros.simulation.cameras import CAMERA_NAMES
 from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower
@@ -20,6 +21,10 @@ from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.simulation.tasks import Task, sample_task, task_kind
 
 FloatArray = NDArray[np.float64]
+
+SOURCE = "simulation"
+START_NS = 1_700_000_000_000_000_000
+"""Stamp of the first frame of every recording [ns]."""
 
 TASK_SEPARATOR = "+"
 MAX_SIDE, MAX_RATE, MAX_DURATION = 2048, 250.0, 600.0
@@ -76,6 +81,11 @@ class RecordingOptions:
                 f"{self.rate} frames a second for {self.max_duration} s; "
                 f"allowed are up to {MAX_RATE} frames a second for up to {MAX_DURATION} s"
             )
+
+
+def episode_name(seed: int) -> str:
+    """What the episode of `seed` is called."""
+    return f"episode_{seed:06d}"
 
 
 def record_episode(seed: int, options: RecordingOptions) -> Episode:
@@ -196,6 +206,10 @@ class _Recorder:
         spec, names = self._simulator.spec, self._simulator.object_names
         labels, sizes = _describe(spec)
         return Episode(
+            name=episode_name(seed),
+            source=SOURCE,
+            start_ns=START_NS,
+            robot_description=panda_description().text,
             seed=seed,
             tasks=tasks,
             instructions=instructions,
