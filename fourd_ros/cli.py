@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "bringup": "start a graph of nodes from one YAML, without a launch system",
     "bag": "look into, play and record bags",
     "imagine": "run the world model over a bag and write what it imagined beside it",
+    "data": "data sets of episodes: look into, check, split, pack, convert",
     "sim": "record simulated episodes and bags, or look at the simulator",
     "verify": "compare a system with the vectors computed by the original networks",
 }

@@ -2,6 +2,8 @@
 
 import argparse
 import math
+import os
+from typing import Any
 
 
 def positive_int(text: str) -> int:
@@ -39,3 +41,22 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"must be a finite number, got '{text}'")
     return value
+
+
+def add_parallel_options(parser: argparse.ArgumentParser) -> None:
+    """``--jobs`` and ``--ray``, which `parallel_options` reads."""
+    parser.add_argument(
+        "--jobs", type=positive_int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="do the jobs as Ray tasks: on a cluster, or without ADDRESS on a local one of --jobs workers",
+    )
+
+
+def parallel_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `fourd_ros.data.parallel.run_jobs`."""
+    return {"workers": args.jobs, "ray": args.ray is not None, "address": args.ray or None}

@@ -137,7 +137,7 @@ def _announced(summaries: Iterable["EpisodeSummary"], *, as_json: bool) -> Itera
 
 
 def _view(args: argparse.Namespace) -> int:
-    from fourd_ros.simulation.contact_sheet import save_pictures
+    from fourd_ros.data.contact_sheet import save_pictures
 
     episode = load_episode(args.episode) if args.episode else _recorded(args)
     save_pictures(episode, args.out, frames=args.frames)

@@ -1,0 +1,33 @@
+"""``fourd data``: data sets of episodes, made, looked into, checked and converted; a module for each verb."""
+
+import argparse
+from types import ModuleType
+
+from fourd_ros.commands import data_view
+
+# A verb's module has SUMMARY, EXAMPLES, add_arguments(parser) and run(args) -> exit status.
+VERBS: dict[str, ModuleType] = {
+    "view": data_view,
+}
+
+EXAMPLES = [module.EXAMPLES[0] for module in VERBS.values()]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verbs of ``fourd data``."""
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, module in VERBS.items():
+        verb = verbs.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.SUMMARY[0].upper() + module.SUMMARY[1:] + ".",
+            epilog="examples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(run_verb=module.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen verb."""
+    return int(args.run_verb(args))
