@@ -10,7 +10,7 @@ WORKERS ?= 2
 .PHONY: demo test check setup lock clean
 
 demo:
-	@$(PYTHON) tools/bootstrap.py --without-tests
+	@$(PYTHON) tools/bootstrap.py --demo-only
 	@$(BIN)/fourd demo
 
 test: check

@@ -24,10 +24,12 @@ PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES
 GL_PACKAGES = {"OSMesa": "libosmesa6", "EGL": "libegl1"}
 EXTRAS = {
     "sim": "simulator",
-    "cpu": "ONNX and point clouds on the CPU, excludes [gpu]",
-    "gpu": "ONNX and point clouds on the GPU, excludes [cpu]",
-    "models": "learned models",
+    "onnx": "shipped models",
+    "cpu": "the same and point clouds on the CPU, excludes [gpu]",
+    "gpu": "the same and point clouds on the GPU, excludes [cpu]",
+    "models": "models of your own, with torch",
     "train": "training",
+    "ray": "several machines",
     "viewer": "live viewer",
     "lerobot": "LeRobot data sets",
 }

@@ -26,7 +26,7 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     monkeypatch.setitem(sys.modules, "bootstrap", module)
     specification.loader.exec_module(module)
-    for name in ("LOG", "STAMP", "TORCH_STAMP"):
+    for name in ("LOG", "STAMP", "WHOLE_STAMP"):
         monkeypatch.setattr(module, name, tmp_path / name.lower())
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return module
@@ -65,19 +65,22 @@ def test_a_needed_package_that_cannot_be_had_stops_set_up(bootstrap: ModuleType,
         bootstrap.debian_packages(wanted)
 
 
-def test_torch_comes_only_when_it_is_asked_for(
-    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_demo_needs_no_torch_and_another_index_brings_it_anew(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed: list[tuple[str, ...]] = []
     monkeypatch.setattr(bootstrap, "pip", lambda *words: installed.append(words))
+    monkeypatch.setattr(bootstrap, "PYTHON", sys.executable)
+    monkeypatch.setattr(bootstrap, "NEEDED", ())
+    monkeypatch.setattr(bootstrap, "browser", lambda: None)
     monkeypatch.delenv("FOURD_TORCH_INDEX", raising=False)
-    monkeypatch.setenv("FOURD_WITH_TORCH", "0")
-    assert not bootstrap.torch_lacks()
-    monkeypatch.setenv("FOURD_WITH_TORCH", "1")
-    assert bootstrap.torch_lacks()
-    bootstrap.install_torch()
-    assert not bootstrap.torch_lacks()
+    bootstrap.STAMP.write_text(bootstrap.fingerprint())
+    assert bootstrap.set_up(whole=False) == 0 and installed == []
+    assert bootstrap.set_up(whole=True) == 0
+    torch, others = installed
+    assert torch[-1] == "torch" and {"accelerate", "pytest", "ray"} <= set(others) and "mujoco" not in others
+    installed.clear()
+    assert bootstrap.set_up(whole=True) == 0 and installed == []
     monkeypatch.setenv("FOURD_TORCH_INDEX", "https://wheels.example.org/cpu")
-    assert bootstrap.torch_lacks()
-    bootstrap.install_torch()
-    assert "https://wheels.example.org/cpu" in installed[-1] and "--index-url" not in installed[0]
+    assert bootstrap.set_up(whole=True) == 0
+    assert "https://wheels.example.org/cpu" in installed[0] and "--index-url" not in installed[1]

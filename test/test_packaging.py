@@ -218,7 +218,7 @@ def test_a_failed_command_shows_its_end_and_the_log(monkeypatch: pytest.MonkeyPa
 def test_the_stamp_changes_with_what_decides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = bootstrap.fingerprint()
     assert bootstrap.fingerprint() == before
-    monkeypatch.setattr(bootstrap, "EXTRAS", "sim")
+    monkeypatch.setattr(bootstrap, "DEMO_EXTRAS", ("sim",))
     assert bootstrap.fingerprint() != before
 
 

@@ -1,10 +1,10 @@
 """Makes a bare machine ready: Debian packages, the environment in .venv, ROS 2, and fourd_ros itself.
 
-    make setup        everything that `make demo` and `make test` need
+    make setup        everything: nodes, demo, models, training, tests
+    make demo         first only what the demo needs, which leaves out torch
 
-Standard library only. Quick when nothing changed: a stamp in .venv holds the hash of all that decides its contents.
-torch may weigh gigabytes and nothing that is shipped imports it yet: it comes only with --with-torch,
-FOURD_WITH_TORCH=1 or FOURD_TORCH_INDEX, the index of the wheel, for instance one with builds for your GPU.
+Standard library only. Quick when nothing changed: stamps in .venv hold the hash of all that decides its contents.
+torch may weigh gigabytes: FOURD_TORCH_INDEX names the index of another wheel, one for CPUs or for your GPU.
 """
 
 import argparse
@@ -26,12 +26,20 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "ready"
-TORCH_STAMP = VENV / "ready_torch"
+WHOLE_STAMP = VENV / "ready_whole"
 LOG = VENV / "setup.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 TORCH_INDEX = "FOURD_TORCH_INDEX"
-WITH_TORCH = "FOURD_WITH_TORCH"
-EXTRAS = "sim,test"
+DEMO_EXTRAS = ("onnx", "sim")
+OTHER_EXTRAS = ("ray", "test", "train")
+LIST_EXTRAS = """
+import sys
+from importlib.metadata import requires
+for line in requires("fourd_ros"):
+    name, _, marker = line.partition(";")
+    if any(f'extra == "{extra}"' in marker.replace("'", '"') for extra in sys.argv[1:]):
+        print(name.strip())
+"""
 
 
 @dataclass(frozen=True)
@@ -175,14 +183,22 @@ def _privilege() -> list[str] | None:
 
 
 def fingerprint() -> str:
-    """Hash of everything that decides what lies in .venv, torch aside."""
-    digest = hashlib.sha256(f"{sys.version} {EXTRAS} {ROOT}".encode())
+    """Hash of everything that decides what lies in .venv, torch's index aside."""
+    digest = hashlib.sha256(f"{sys.version} {DEMO_EXTRAS} {OTHER_EXTRAS} {ROOT}".encode())
     files = [ROOT / name for name in ("setup.py", "setup.cfg", "pyproject.toml", "constraints.txt")]
     for folder in ("msg", "compat", "tools"):
         files += sorted(path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
     for file in files:
         digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def whole_fingerprint() -> str:
+    return f"{fingerprint()} {os.environ.get(TORCH_INDEX, '')}"
+
+
+def is_stamped(stamp: Path, wanted: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == wanted
 
 
 def pip(*arguments: str) -> None:
@@ -194,21 +210,10 @@ def make_environment() -> None:
         call(sys.executable, "-m", "venv", str(VENV))
 
 
-def torch_lacks() -> bool:
-    """Whether torch is asked for and not there as it is asked for."""
-    wanted = os.environ.get(WITH_TORCH, "0") not in ("", "0") or bool(os.environ.get(TORCH_INDEX))
-    return wanted and not (TORCH_STAMP.is_file() and TORCH_STAMP.read_text() == _torch_source())
-
-
-def _torch_source() -> str:
-    locked = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
-    return f"{locked} {os.environ.get(TORCH_INDEX, '')}"
-
-
 def install_torch() -> str | None:
     index = os.environ.get(TORCH_INDEX)
-    pip("-c", str(CONSTRAINTS), *(["--index-url", index] if index else []), "torch")
-    TORCH_STAMP.write_text(_torch_source())
+    # The same version of another index is another build, which pip would not notice.
+    pip("-c", str(CONSTRAINTS), *(["--force-reinstall", "--index-url", index] if index else []), "torch")
     return f"from {index}" if index else None
 
 
@@ -218,7 +223,7 @@ def install_build_tools() -> None:
 
 
 def install_package() -> None:
-    pip("-c", str(CONSTRAINTS), "--no-build-isolation", "-e", f".[{EXTRAS}]")
+    pip("-c", str(CONSTRAINTS), "--no-build-isolation", "-e", f".[{','.join(DEMO_EXTRAS)}]")
 
 
 def check_imports() -> None:
@@ -226,24 +231,28 @@ def check_imports() -> None:
     STAMP.write_text(fingerprint())
 
 
+def install_other_extras() -> None:
+    command = [str(PYTHON), "-c", LIST_EXTRAS, *OTHER_EXTRAS]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    pip("-c", str(CONSTRAINTS), *names)
+    WHOLE_STAMP.write_text(whole_fingerprint())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--without-tests", action="store_true", help="leave out the browser that only the tests need")
-    parser.add_argument("--with-torch", action="store_true", help=f"install torch too, as {WITH_TORCH}=1 does")
+    parser.add_argument("--demo-only", action="store_true", help="leave out models, training and tests")
     arguments = parser.parse_args()
-    if arguments.with_torch:
-        os.environ[WITH_TORCH] = "1"
     try:
-        return set_up(with_browser=not arguments.without_tests)
+        return set_up(whole=not arguments.demo_only)
     except SetupFailed as failure:
         print(f"\n\nSet-up stopped: {failure}", file=sys.stderr)
         return 1
 
 
-def set_up(*, with_browser: bool) -> int:
+def set_up(*, whole: bool) -> int:
     check_python()
     steps: list[tuple[str, Callable[[], str | None]]] = []
-    ready = STAMP.is_file() and STAMP.read_text() == fingerprint()
+    ready = is_stamped(STAMP, fingerprint())
     if not ready or not all(package.present() for package in NEEDED):
         steps += [("Python", check_python), ("System packages", lambda: debian_packages(NEEDED))]
     if not ready:
@@ -253,9 +262,9 @@ def set_up(*, with_browser: bool) -> int:
             ("fourd_ros, its libraries, and the ROS interfaces (compiled)", install_package),
             ("Imports", check_imports),
         ]
-    if torch_lacks():
-        steps.append(("torch", install_torch))
-    if with_browser and not BROWSER.present():
+    if whole and not is_stamped(WHOLE_STAMP, whole_fingerprint()):
+        steps += [("torch", install_torch), ("Libraries for models, training and tests", install_other_extras)]
+    if whole and not BROWSER.present():
         steps.append(("Browser for the tests", browser))
     if not steps:
         return 0
