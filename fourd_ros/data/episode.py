@@ -8,9 +8,7 @@ read back as unknown. The same episode always gives the same bytes.
 
 import io
 import json
-import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from fourd_ros.data.depth_steps import to_metres, to_steps
 from fourd_ros.errors import FourdError, InvalidEpisode
 from fourd_ros.geometry.camera import PinholeCamera
+from fourd_ros.whole_file import whole_file
 
 FloatArray = NDArray[np.float64]
 
@@ -281,19 +280,11 @@ def _read_view(name: str, facts: Mapping[str, Any], read: Callable[[str], NDArra
 
 def save_episode(episode: Episode, path: Path | str) -> None:
     """Write `episode` to `path`, whole or not at all; an existing file is replaced."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     facts, arrays = take_apart(episode)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            _write(archive, METADATA, json.dumps({"format": FORMAT, **facts}, indent=1).encode())
-            for name, array in arrays.items():
-                _write_array(archive, name, array)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        _write(archive, METADATA, json.dumps({"format": FORMAT, **facts}, indent=1).encode())
+        for name, array in arrays.items():
+            _write_array(archive, name, array)
 
 
 def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:

@@ -13,6 +13,7 @@ from fourd_ros.data.episode import Episode, load_episode, save_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
 from fourd_ros.errors import InvalidEpisode
 from fourd_ros.simulation.recording import RecordingOptions, episode_name, record_episode
+from fourd_ros.whole_file import write_whole
 
 Format = Literal["episode", "bag"]
 
@@ -110,10 +111,7 @@ def _claim(folder: Path, options: RecordingOptions) -> None:
                 f"'{folder}' holds episodes recorded with other {', '.join(other)}; name another folder or remove it"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = manifest.with_suffix(".partial")
-    partial.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, manifest)
+    write_whole(manifest, json.dumps(wanted, indent=1) + "\n")
 
 
 def _read_manifest(manifest: Path) -> dict[str, Any]:
