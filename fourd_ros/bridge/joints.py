@@ -35,17 +35,30 @@ def joint_positions(msg: Any) -> dict[str, float]:
     Raises:
         InvalidJoints: duplicate names, as many positions as names are needed, or positions that are not finite.
     """
+    return _by_name(msg, msg.position, "positions")
+
+
+def joint_velocities(msg: Any) -> dict[str, float]:
+    """Velocities by joint name [rad/s | m/s]; empty where the message has none.
+
+    Raises:
+        InvalidJoints: as `joint_positions`, of velocities.
+    """
+    return _by_name(msg, msg.velocity, "velocities")
+
+
+def _by_name(msg: Any, numbers: Sequence[float], what: str) -> dict[str, float]:
     names = [str(name) for name in msg.name]
     check_names(names)
-    if len(msg.position) == 0:
+    values = np.asarray(numbers, dtype=np.float64)
+    if len(values) == 0:
         return {}
-    if len(msg.position) != len(names):
-        raise InvalidJoints(f"{len(msg.position)} positions for {len(names)} joint names")
-    positions = np.asarray(msg.position, dtype=np.float64)
-    finite = np.isfinite(positions)
+    if len(values) != len(names):
+        raise InvalidJoints(f"{len(values)} {what} for {len(names)} joint names")
+    finite = np.isfinite(values)
     if not finite.all():
-        raise InvalidJoints(f"positions of {[n for n, ok in zip(names, finite, strict=True) if not ok]} are not finite")
-    return dict(zip(names, positions.tolist(), strict=True))
+        raise InvalidJoints(f"{what} of {[n for n, ok in zip(names, finite, strict=True) if not ok]} are not finite")
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def make_joint_state(header: Any, names: Sequence[str], positions: NDArray[np.float64] | Sequence[float]) -> Any:

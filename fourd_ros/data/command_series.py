@@ -1,10 +1,11 @@
 """The commanded motion over a whole recording, put together from its command messages."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidTrajectory
 from fourd_ros.records import RobotTrajectory
@@ -39,6 +40,12 @@ class _Setpoints:
         keep = bisect_left(self.stamps, stamp_ns)
         del self.stamps[keep:], self.positions[keep:]
         self.append(stamp_ns, reached)
+
+    def forget(self, before_ns: int) -> None:
+        """Drop the knots that say nothing about `before_ns` and later."""
+        old = bisect_right(self.stamps, before_ns) - 1
+        if old > 0:
+            del self.stamps[:old], self.positions[:old]
 
     def append(self, stamp_ns: int, position: float) -> None:
         """A later knot, or another position for the last one."""
@@ -84,6 +91,16 @@ class CommandSeries:
         """Take one point of a motion that is known point by point (measured joints, for instance)."""
         for name, position in positions.items():
             self._joints.setdefault(name, _Setpoints()).append(stamp_ns, position)
+
+    def at(self, names: Sequence[str], stamp_ns: int) -> NDArray[np.float64]:
+        """Set points of J joints at one instant [rad | m], NaN for those that have no command yet, shape [J]."""
+        joints = [self._joints.get(name) for name in names]
+        return np.array([joint.at(stamp_ns) if joint and joint.stamps[0] <= stamp_ns else np.nan for joint in joints])
+
+    def forget(self, before_ns: int) -> None:
+        """Drop what is of no account for `before_ns` and later, so that a long recording needs little memory."""
+        for joint in self._joints.values():
+            joint.forget(before_ns)
 
     def after(self, stamp_ns: int, horizon: float) -> RobotTrajectory:
         """What is commanded from `stamp_ns` on, times from there.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from rclpy.serialization import deserialize_message
 
+from fourd_ros.bridge.bag_motion import read_commanded, read_measured
 from fourd_ros.bridge.tf import TransformBuffer, make_transform_buffer
 from fourd_ros.data.bag_inputs import WorldModelInputs, find_inputs
 from fourd_ros.data.bags import BagReader
 from fourd_ros.errors import InvalidBag, InvalidTrajectory, NoObservation, TransformUnavailable
-from fourd_ros.nodes.bag_commands import read_commanded, read_measured
 from fourd_ros.nodes.message_class import message_class
 from fourd_ros.nodes.observer import Observer, ObserverLimits
 from fourd_ros.records import Observation

@@ -19,12 +19,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from fourd_ros.bridge.bag_motion import read_commanded, read_measured
 from fourd_ros.client import WorldModelClient
 from fourd_ros.data.bag_inputs import COMMAND_TOPIC, CameraTopics, WorldModelInputs, find_inputs
 from fourd_ros.data.bags import BagReader
 from fourd_ros.data.cdr_stamps import header_stamp_ns
 from fourd_ros.errors import FourdError, InvalidBag, InvalidTrajectory
-from fourd_ros.nodes.bag_commands import read_commanded, read_measured
 from fourd_ros.nodes.bag_feed import BagFeed
 from fourd_ros.nodes.bag_publishers import BagPublishers
 from fourd_ros.nodes.executor import MIN_THREADS, NodeExecutor

@@ -2,16 +2,16 @@
 
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fourd_ros.bridge.cameras import camera_from_info
 from fourd_ros.bridge.images import check_image, depth_to_metres, image_to_rgb
+from fourd_ros.bridge.joint_history import MAX_JOINTS, JointHistory
 from fourd_ros.bridge.joints import joint_positions
 from fourd_ros.bridge.sync import ApproximateSynchronizer
 from fourd_ros.bridge.tf import TransformBuffer
@@ -29,12 +29,6 @@ from fourd_ros.geometry.pointmap import points_from_depth
 from fourd_ros.records import FloatArray, Observation, PinholeCamera, View
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint
-
-JOINT_HISTORY = 512
-"""Joint samples remembered per joint."""
-
-MAX_JOINTS = 1000
-"""Names of joints remembered."""
 
 PATIENCE = 5
 """Images that may come before the first camera_info of their camera."""
@@ -60,24 +54,6 @@ class ObserverLimits:
     max_joint_age: float = 0.5
 
 
-@dataclass
-class _Joint:
-    """Samples in the order of their stamps, whatever the order they came in."""
-
-    stamps: list[int] = field(default_factory=list)
-    positions: list[float] = field(default_factory=list)
-
-    def add(self, stamp_ns: int, position: float) -> None:
-        place = bisect_left(self.stamps, stamp_ns)
-        if place < len(self.stamps) and self.stamps[place] == stamp_ns:
-            self.positions[place] = position
-            return
-        self.stamps.insert(place, stamp_ns)
-        self.positions.insert(place, position)
-        if len(self.stamps) > JOINT_HISTORY:
-            del self.stamps[0], self.positions[0]
-
-
 class Observer:
     """Holds the newest inputs as messages; decodes them only when somebody asks.
 
@@ -98,7 +74,7 @@ class Observer:
         self.limits = limits
         self._depth = use_depth
         self._infos: dict[str, tuple[PinholeCamera, str]] = {}
-        self._joints: dict[str, _Joint] = {}
+        self._joints = JointHistory()
         self._strange: set[str] = set()
         self._uncalibrated: Counter[str] = Counter()
         self._instants: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=limits.history)
@@ -154,10 +130,7 @@ class Observer:
         positions = joint_positions(msg)
         strange = set() if known is None else set(positions) - set(known)
         with self._lock:
-            for name in positions.keys() - strange:
-                self._joints.setdefault(name, _Joint()).add(stamp_ns, positions[name])
-            for name in list(self._joints)[MAX_JOINTS:]:
-                del self._joints[name]
+            self._joints.add(stamp_ns, {name: at for name, at in positions.items() if name not in strange})
             new = strange - self._strange
             if len(self._strange) < MAX_JOINTS:
                 self._strange |= new
@@ -296,22 +269,7 @@ class Observer:
 
         With `settled` no joint may have been heard last before `stamp_ns`.
         """
-        needed = robot.kinematics.joint_names
+        names = robot.kinematics.joint_names
         with self._lock:
-            samples = {n: (list(j.stamps), list(j.positions)) for n, j in self._joints.items() if n in needed}
-        missing = [name for name in needed if name not in samples]
-        if missing:
-            raise NoObservation(f"joint_states lacks {missing}; received: {sorted(samples) or 'nothing'}")
-        positions = {}
-        for name, (stamps, values) in samples.items():
-            offsets = (np.array(stamps, np.int64) - stamp_ns) * 1e-9
-            age = float(np.abs(offsets).min())
-            if age > self.limits.max_joint_age:
-                raise NoObservation(
-                    f"joint '{name}' was last heard {age:.2f} s from the images at {readable(stamp_ns)}; "
-                    f"needed within {self.limits.max_joint_age} s (do both use one clock?)"
-                )
-            if settled and stamps[-1] < stamp_ns:
-                raise NoObservation(f"joint '{name}' has not been heard since {readable(stamps[-1])}")
-            positions[name] = float(np.interp(0.0, offsets, values))
-        return positions
+            sample = self._joints.at(names, stamp_ns, max_age=self.limits.max_joint_age, settled=settled)
+        return dict(zip(names, sample.positions.tolist(), strict=True))

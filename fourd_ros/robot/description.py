@@ -143,6 +143,7 @@ class RobotDescription:
         package_roots: Mapping[str, Path] | None = None,
         base_directory: Path | None = None,
         allowed_roots: Sequence[Path] | None = None,
+        visuals: bool = True,
     ) -> "RobotDescription":
         """Read a URDF, with XML entities refused and sizes bounded.
 
@@ -151,6 +152,7 @@ class RobotDescription:
             package_roots: folders of packages that are not installed in the sourced workspaces.
             base_directory: folder that relative mesh references start from.
             allowed_roots: only meshes below these are accepted; None allows the folders above and installed packages.
+            visuals: otherwise what the links look like is left out, and no mesh file is looked for.
 
         Raises:
             InvalidRobotDescription: malformed, too large, cyclic, several roots, or references to what is not there.
@@ -160,7 +162,7 @@ class RobotDescription:
         from fourd_ros.robot.urdf import read_urdf
 
         paths = MeshPaths(package_roots=package_roots or {}, base_directory=base_directory, allowed_roots=allowed_roots)
-        return read_urdf(text, paths)
+        return read_urdf(text, paths if visuals else None)
 
 
 def load_description(

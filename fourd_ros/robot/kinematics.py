@@ -48,6 +48,8 @@ class Kinematics:
             upper=np.array([joint.upper for joint in actuated]),
             velocity=np.array([joint.velocity for joint in actuated]),
         )
+        self.moving_links = _moving(joints)
+        """Names of the links that some joint moves against the root, parents before children."""
         self._parents = [self.link_names.index(joint.parent) for joint in joints]
         self._gain, self._offset = _leaders(joints, self.joint_names)
         self._motions = np.array([_motion_parts(joint) for joint in joints]).reshape(-1, 4, 4, 4)
@@ -102,6 +104,14 @@ class Kinematics:
             bad = [name for name, ok in zip(self.joint_names, np.isfinite(ordered), strict=True) if not ok]
             raise InvalidJoints(f"positions of {bad} are not finite")
         return ordered
+
+
+def _moving(joints: tuple[Joint, ...]) -> tuple[str, ...]:
+    moving: dict[str, None] = {}
+    for joint in joints:
+        if joint.kind != FIXED or joint.parent in moving:
+            moving[joint.child] = None
+    return tuple(moving)
 
 
 def _leaders(joints: tuple[Joint, ...], actuated: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from fourd_ros.robot.description import FIXED, RobotDescription
+from fourd_ros.robot.description import RobotDescription
 from fourd_ros.robot.gripper import Gripper, find_gripper
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.renderer import RobotRenderer
@@ -33,11 +33,7 @@ class RobotModel:
         """The gripper; None where the robot has none that is recognised."""
         return find_gripper(self.description, self.kinematics)
 
-    @cached_property
+    @property
     def moving_links(self) -> tuple[str, ...]:
         """Names of the links that some joint moves against the root."""
-        moving: set[str] = set()
-        for joint in self.description.joints:
-            if joint.kind != FIXED or joint.parent in moving:
-                moving.add(joint.child)
-        return tuple(name for name in self.kinematics.link_names if name in moving)
+        return self.kinematics.moving_links

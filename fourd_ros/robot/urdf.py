@@ -40,8 +40,11 @@ Materials = dict[str, Colour]
 Named = TypeVar("Named", Link, Joint)
 
 
-def read_urdf(text: str, paths: MeshPaths) -> RobotDescription:
-    """The robot that `text` describes; raises what `RobotDescription.from_urdf` lists."""
+def read_urdf(text: str, paths: MeshPaths | None) -> RobotDescription:
+    """The robot that `text` describes, without visuals where `paths` is None.
+
+    Raises what `RobotDescription.from_urdf` lists.
+    """
     robot = _parse(text)
     links, joints = robot.findall("link"), robot.findall("joint")
     if not links or len(links) > MAX_LINKS or len(joints) > MAX_LINKS:
@@ -76,8 +79,9 @@ def _unique(items: Iterable[Named]) -> tuple[Named, ...]:
     return items
 
 
-def _link(element: "Element", materials: Materials, paths: MeshPaths) -> Link:
-    visuals = tuple(_visual(visual, materials, paths) for visual in element.findall("visual"))
+def _link(element: "Element", materials: Materials, paths: MeshPaths | None) -> Link:
+    seen = element.findall("visual")
+    visuals = tuple(_visual(visual, materials, paths) for visual in seen) if paths is not None else ()
     return Link(name=_attribute(element, "name"), visuals=visuals)
 
 
