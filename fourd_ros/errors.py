@@ -187,6 +187,18 @@ class InvalidConfig(InvalidInput):
     kind = "invalid_config"
 
 
+class InvalidResults(InvalidInput):
+    """Results that contradict themselves: unknown or duplicate names, values that do not fit, a damaged file."""
+
+    kind = "invalid_results"
+
+
+class TrainingFailed(FourdError):
+    """A run cannot go on: its loss is not finite, or its files cannot be written; the last checkpoint stays."""
+
+    kind = "training_failed"
+
+
 class UnknownTask(InvalidInput):
     """No simulated task or policy of that name, or a scene that lacks what the task needs."""
 

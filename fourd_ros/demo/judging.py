@@ -56,7 +56,18 @@ def render_measured(robot: RobotModel, observations: Sequence[Observation], view
     return robot.renderer.render(kinematics.link_poses(positions), observations[0].views[view].camera, T_root_camera)
 
 
-def summarise_views(judged: Sequence[JudgedView]) -> Mapping[str, Summary]:
-    """One summary over all instants for each camera."""
+def summarise_views(judged: Sequence[JudgedView], *, start_ns: int) -> Mapping[str, Summary]:
+    """One summary over all instants for each camera.
+
+    Args:
+        judged: views of any instants.
+        start_ns: instants are named by the time since then.
+    """
     names = dict.fromkeys(item.view for item in judged)
-    return {name: summarise([item.score for item in judged if item.view == name]) for name in names}
+    return {
+        name: summarise(
+            {f"{(item.rollout.stamp_ns - start_ns) * 1e-9:.2f} s": item.score for item in judged if item.view == name},
+            title=f"{name} camera",
+        )
+        for name in names
+    }

@@ -8,8 +8,9 @@ from fourd_ros.bridge.rollouts import FrameContents
 from fourd_ros.demo.candidates import Motion
 from fourd_ros.demo.judging import JudgedView
 from fourd_ros.demo.reach import tool_pose
+from fourd_ros.evaluation.metric import Verdict
 from fourd_ros.evaluation.statistics import Interval
-from fourd_ros.evaluation.summary import MetricSummary, Summary, Verdict
+from fourd_ros.evaluation.summary import MetricSummary, Summary
 from fourd_ros.geometry.transforms import apply
 from fourd_ros.geometry.voxel import reduce
 from fourd_ros.records import FloatArray, Rollout

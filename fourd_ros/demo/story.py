@@ -95,7 +95,7 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
         answers = _imagine(recording, settings, remark)
     with stages.next() as remark:
         judged = [view for answer in answers for view in judge(recording, answer.rollout)]
-        summaries = summarise_views(judged)
+        summaries = summarise_views(judged, start_ns=recording.start_ns)
         found, missed = findings(summaries)
         tables = (
             overall_table(summaries),

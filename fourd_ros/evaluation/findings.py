@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from fourd_ros.evaluation.futures import Metric
-from fourd_ros.evaluation.statistics import Interval
-from fourd_ros.evaluation.summary import MetricSummary, Summary, Verdict
+from fourd_ros.evaluation.metric import Metric, Verdict
+from fourd_ros.evaluation.summary import MetricSummary, Summary
 from fourd_ros.evaluation.table import Table
 
 SUBJECTS = {
@@ -64,8 +61,7 @@ def _is_found(metric: MetricSummary) -> bool:
     reached = float(metric.prediction_overall.estimate)
     if metric.metric.unit == "mm" and reached < metric.metric.tolerance:
         return True
-    good = reached >= metric.metric.good if metric.metric.higher_is_better else reached <= metric.metric.good
-    return good and metric.verdict is Verdict.BETTER
+    return metric.metric.is_good(reached) and metric.verdict is Verdict.BETTER
 
 
 def _quantity(metric: Metric) -> str:
@@ -74,7 +70,7 @@ def _quantity(metric: Metric) -> str:
 
 def _figures(view: str, metric: MetricSummary) -> str:
     prediction, baseline = (float(v.estimate) for v in (metric.prediction_overall, metric.first_frame_overall))
-    shown = (show(prediction, metric.metric, unit=True), show(baseline, metric.metric, unit=True))
+    shown = [metric.metric.show(value, unit=True) for value in (prediction, baseline)]
     return f"{shown[0]} against {shown[1]} ({view}{_remark(metric)})"
 
 
@@ -92,8 +88,8 @@ def overall_table(summaries: Mapping[str, Summary]) -> Table:
             metric.metric.title,
             view,
             metric.metric.unit or "-",
-            show_interval(metric.prediction_overall, metric.metric),
-            show_interval(metric.first_frame_overall, metric.metric),
+            metric.metric.show_interval(metric.prediction_overall),
+            metric.metric.show_interval(metric.first_frame_overall),
             metric.verdict.value,
         )
         for view, summary in summaries.items()
@@ -114,8 +110,8 @@ def horizon_table(view: str, summary: Summary) -> Table:
     rows = []
     for step, time in enumerate(summary.times):
         pairs = [
-            f"{show(float(m.prediction.estimate[step]), m.metric)} / "
-            f"{show(float(m.first_frame.estimate[step]), m.metric)}"
+            f"{m.metric.show(float(m.prediction.estimate[step]))} / "
+            f"{m.metric.show(float(m.first_frame.estimate[step]))}"
             for m in metrics
         ]
         rows.append((f"+{time:.2f} s", *pairs))
@@ -126,21 +122,5 @@ def horizon_table(view: str, summary: Summary) -> Table:
     )
 
 
-def show(value: float, metric: Metric, *, unit: bool = False) -> str:
-    """A value in the display unit of its metric, `-` where it is not known."""
-    if not np.isfinite(value):
-        return "-"
-    shown = value * metric.scale
-    text = f"{shown:.3f}" if not metric.unit else f"{shown:.1f}"
-    return f"{text} {metric.unit}".rstrip() if unit else text
-
-
-def show_interval(interval: Interval, metric: Metric) -> str:
-    """``estimate [low, high]`` in the display unit."""
-    estimate, low, high = (show(float(v), metric) for v in (interval.estimate, interval.low, interval.high))
-    return f"{estimate} [{low}, {high}]"
-
-
 def _short(metric: Metric) -> str:
-    name = metric.title.replace("depth error, ", "")
-    return f"{name} [{metric.unit}]" if metric.unit else name
+    return metric.label.replace("depth error, ", "")

@@ -1,59 +1,59 @@
 """Compares an imagined video with what the camera recorded later, beside the baseline that nothing changes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidInput
+from fourd_ros.evaluation.depth_metrics import COVERAGE, MEDIAN_DEPTH_ERROR, median_depth_error
+from fourd_ros.evaluation.image_metrics import PSNR, psnr
+from fourd_ros.evaluation.mask_metrics import SILHOUETTE_IOU, intersection_over_union
+from fourd_ros.evaluation.metric import Metric
 from fourd_ros.evaluation.regions import MOVED_THRESHOLD, split, visible
-from fourd_ros.records import Mask, Pixels, Points, RobotRendering, RolloutView, View
+from fourd_ros.evaluation.statistics import share
+from fourd_ros.records import Mask, RobotRendering, RolloutView, View
 
 FloatArray = NDArray[np.float64]
 
 
-MIN_PIXELS = 10
-"""A region with fewer pixels says nothing: they are its edge."""
+RELEVANT = 0.05
+"""A difference below this share of what the repeated first frame reaches is not worth a word."""
+
+DEPTH_NOISE = 0.002
+"""What a depth camera cannot tell apart [m]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """What one number of a score means.
-
-    Args:
-        title: its name in tables and plots.
-        unit: unit of the value after multiplication with `scale`, empty for a ratio.
-        scale: display units in one SI unit.
-        higher_is_better: direction of a better value.
-        tolerance: differences below this mean nothing (for depth: the noise of a depth camera), SI units.
-        good: a prediction that is not at least this good was not found, even if it beats the baseline, SI units.
-    """
-
-    title: str
-    unit: str = ""
-    scale: float = 1.0
-    higher_is_better: bool = False
-    tolerance: float
-    good: float
+def _depth_error(region: str, title: str) -> Metric:
+    return replace(
+        MEDIAN_DEPTH_ERROR,
+        name=f"depth_{region}",
+        title=f"depth error, {title}",
+        tolerance=DEPTH_NOISE,
+        relevant=RELEVANT,
+        good=MOVED_THRESHOLD,
+    )
 
 
 METRICS: Mapping[str, Metric] = {
-    "robot_iou": Metric(title="robot silhouette IoU", higher_is_better=True, tolerance=0.005, good=0.9),
-    "depth_robot": Metric(title="depth error, robot", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD),
-    "depth_static": Metric(
-        title="depth error, static scene", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD
-    ),
-    "depth_held": Metric(
-        title="depth error, object held at the start", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD
-    ),
-    "depth_free": Metric(
-        title="depth error, other moved objects", unit="mm", scale=1000.0, tolerance=0.002, good=MOVED_THRESHOLD
-    ),
-    "psnr": Metric(title="colour PSNR", unit="dB", higher_is_better=True, tolerance=0.1, good=25.0),
-    "coverage": Metric(
-        title="pixels predicted", unit="%", scale=100.0, higher_is_better=True, tolerance=0.002, good=0.0
-    ),
+    metric.name: metric
+    for metric in (
+        replace(
+            SILHOUETTE_IOU,
+            name="robot_iou",
+            title="robot silhouette IoU",
+            tolerance=0.005,
+            relevant=RELEVANT,
+            good=0.9,
+        ),
+        _depth_error("robot", "robot"),
+        _depth_error("static", "static scene"),
+        _depth_error("held", "object held at the start"),
+        _depth_error("free", "other moved objects"),
+        replace(PSNR, title="colour PSNR", tolerance=0.1, relevant=RELEVANT, good=25.0),
+        replace(COVERAGE, title="pixels predicted", tolerance=0.002, relevant=RELEVANT, good=0.0),
+    )
 }
 
 
@@ -114,7 +114,7 @@ def compare(
             f"{len(predicted.rgb)} imagined frames, {len(times)} times, {len(recorded)} recorded frames and "
             f"{len(robot.mask)} robot renderings; the last two must be one longer than the first two"
         )
-    silhouettes = [visible(robot.mask[i], robot.points[i], view) for i, view in enumerate(recorded)]
+    silhouettes = [visible(robot.mask[i], robot.points[i], view.points) for i, view in enumerate(recorded)]
     moved_name = "depth_held" if holding else "depth_free"
     steps = [_compare_step(predicted, index, recorded, silhouettes, moved_name) for index in range(len(times))]
     table = {
@@ -151,45 +151,27 @@ def _compare_step(
 
     def depth_error(region: Mask) -> Pair:
         pixels = region & common
-        return median_depth_error(depth, truth, pixels), median_depth_error(baseline, truth, pixels)
+        return (
+            float(median_depth_error(depth, truth, mask=pixels)),
+            float(median_depth_error(baseline, truth, mask=pixels)),
+        )
 
     return {
         "robot_iou": (
-            intersection_over_union(predicted.robot_mask[index], robot),
-            intersection_over_union(start_robot, robot),
+            float(intersection_over_union(predicted.robot_mask[index], robot)),
+            float(intersection_over_union(start_robot, robot)),
         ),
         "depth_robot": depth_error(regions.robot),
         "depth_static": depth_error(regions.static),
         moved_name: depth_error(regions.moved),
         "psnr": (
-            psnr(predicted.rgb[index], now.rgb, covered),
-            psnr(start.rgb, now.rgb, covered),
+            float(psnr(predicted.rgb[index], now.rgb, mask=covered)),
+            float(psnr(start.rgb, now.rgb, mask=covered)),
         ),
-        "coverage": (_share(covered, known), _share(np.isfinite(baseline), known)),
+        "coverage": (_covered(covered, known), _covered(np.isfinite(baseline), known)),
     }
 
 
-def intersection_over_union(first: Mask, second: Mask) -> float:
-    """Overlap of two masks, 0 to 1; NaN when both are empty."""
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else float("nan")
-
-
-def median_depth_error(depth: Points, truth: Points, pixels: Mask) -> float:
-    """Median absolute difference [m] on `pixels`; NaN when there are fewer than `MIN_PIXELS`."""
-    errors = np.abs(depth[pixels].astype(np.float64) - truth[pixels])
-    return float(np.median(errors)) if errors.size >= MIN_PIXELS else float("nan")
-
-
-def psnr(image: Pixels, truth: Pixels, pixels: Mask) -> float:
-    """Peak signal-to-noise ratio on `pixels` [dB] for 8-bit colour; NaN without pixels, infinite when equal."""
-    difference = image[pixels].astype(np.float32) - truth[pixels]
-    if not difference.size:
-        return float("nan")
-    power = float(np.mean(difference**2, dtype=np.float64))
-    return float(10 * np.log10(255.0**2 / power)) if power else float("inf")
-
-
-def _share(part: Mask, whole: Mask) -> float:
-    total = np.count_nonzero(whole)
-    return np.count_nonzero(part & whole) / total if total else float("nan")
+def _covered(part: Mask, whole: Mask) -> float:
+    """Share of the pixels of `whole` that are in `part`."""
+    return float(share(np.count_nonzero(part & whole), np.count_nonzero(whole)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.errors import InvalidImage
 from fourd_ros.records import Mask, Points, View
 
 Indices = NDArray[np.intp]
@@ -49,9 +50,33 @@ def split(start: View, start_robot: Mask, now: View, now_robot: Mask) -> Regions
     )
 
 
-def visible(robot: Mask, robot_points: Points, recorded: View) -> Mask:
-    """The rendered robot less what the recorded depth shows in front of it, shape [H, W]."""
-    hidden = recorded.points[..., 2] < robot_points[..., 2] - MOVED_THRESHOLD
+def counted(mask: Mask | None, shape: tuple[int, ...]) -> Mask:
+    """`mask` for every pixel of images of `shape` [*, H, W]; all of them where it is None.
+
+    Raises:
+        InvalidImage: the mask does not broadcast to that shape.
+    """
+    given = np.asarray(True if mask is None else mask, dtype=bool)
+    try:
+        return np.broadcast_to(given, shape)
+    except ValueError as error:
+        raise InvalidImage(
+            f"the mask has shape {list(given.shape)}, needed is one that broadcasts to {list(shape)}"
+        ) from error
+
+
+def visible(robot: Mask, robot_points: Points, recorded: Points) -> Mask:
+    """The rendered robot less what the recorded depth shows in front of it.
+
+    Args:
+        robot: its rendered silhouette, shape [*, H, W].
+        robot_points: its rendered pointmap [m], shape [*, H, W, 3].
+        recorded: pointmap of the same frame [m], NaN unknown, shape [*, H, W, 3].
+
+    Returns:
+        Shape [*, H, W].
+    """
+    hidden = recorded[..., 2] < robot_points[..., 2] - MOVED_THRESHOLD
     return robot & ~hidden
 
 

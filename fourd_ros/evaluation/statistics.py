@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+DRAWS_AT_ONCE = 1_000_000
+"""Bounds the memory of a bootstrap over many units."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -25,13 +28,24 @@ class Interval:
     high: FloatArray
     count: NDArray[np.int64]
 
+    def __getitem__(self, index: int | tuple[int, ...]) -> "Interval":
+        """The interval of one entry, or of all that share its leading indices."""
+        parts = (self.estimate, self.low, self.high, self.count)
+        estimate, low, high, count = (np.asarray(part[index]) for part in parts)
+        return Interval(estimate=estimate, low=low, high=high, count=count)
+
+
+def share(part: ArrayLike, whole: ArrayLike) -> FloatArray:
+    """`part` divided by `whole`, entry by entry; NaN where `whole` is nothing."""
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    nothing = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    return np.asarray(np.divide(part, whole, out=nothing, where=whole > 0))
+
 
 def mean_of_known(values: FloatArray, axis: int = 0) -> FloatArray:
-    """Mean along `axis` without the NaNs; NaN where there is nothing else."""
+    """Mean along `axis` of what is finite; NaN where there is nothing else."""
     known = np.isfinite(values)
-    count = known.sum(axis)
-    total = np.where(known, values, 0.0).sum(axis)
-    return np.asarray(np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0))
+    return share(np.where(known, values, 0.0).sum(axis), known.sum(axis))
 
 
 def bootstrap_interval(
@@ -39,7 +53,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap of the mean over the first axis (Efron and Tibshirani 1993, section 13.3).
 
-    Whole rows are drawn, so the entries of one row stay together. NaN entries do not count.
+    Whole rows are drawn, so the entries of one row stay together. Entries that are NaN or infinite do not count.
 
     Args:
         values: one row for each unit, shape [N, ...].
@@ -57,8 +71,7 @@ def bootstrap_interval(
     if table.ndim == 0 or len(table) == 0:
         raise ValueError("a bootstrap needs at least one row")
     _check_confidence(confidence)
-    draws = np.random.default_rng(seed).integers(len(table), size=(resamples, len(table)))
-    means = mean_of_known(table[draws], axis=1)
+    means = _resampled_means(table.reshape(len(table), -1), resamples, seed).reshape(resamples, *table.shape[1:])
     tails = 50.0 * np.array([1.0 - confidence, 1.0 + confidence])
     low, high = _percentiles_of_known(means, tails)
     return Interval(
@@ -67,6 +80,28 @@ def bootstrap_interval(
         high=high,
         count=np.asarray(np.isfinite(table).sum(0), dtype=np.int64),
     )
+
+
+def bootstrap_difference(
+    values: ArrayLike, baseline: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Paired bootstrap of the mean of ``values - baseline``: both columns of a unit are drawn together.
+
+    A unit counts only where both of its values are known and finite.
+
+    Args:
+        values: one row for each unit, shape [N, ...].
+        baseline: of the same units in the same order, broadcast against `values`.
+        confidence: coverage between 0 and 1.
+        resamples: number of bootstrap samples.
+        seed: seed of the draws.
+
+    Raises:
+        ValueError: there are no rows, the shapes do not fit, or `confidence` is not between 0 and 1.
+    """
+    with np.errstate(invalid="ignore"):
+        differences = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    return bootstrap_interval(differences, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
@@ -95,6 +130,24 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
         high=np.array(min(1.0, centre + half)),
         count=np.array(trials, dtype=np.int64),
     )
+
+
+def _resampled_means(table: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Means of the known entries of each column over rows drawn with replacement, shape [resamples, columns].
+
+    A resample is the vector of how often each row was drawn, so its sums are one matrix product.
+    """
+    rows, generator = len(table), np.random.default_rng(seed)
+    known = np.isfinite(table)
+    filled = np.where(known, table, 0.0)
+    means = np.empty((resamples, table.shape[1]))
+    block = max(1, DRAWS_AT_ONCE // rows)
+    for start in range(0, resamples, block):
+        draws = generator.integers(rows, size=(min(block, resamples - start), rows))
+        cells = draws + rows * np.arange(len(draws))[:, None]
+        times = np.bincount(cells.ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
+        means[start : start + len(draws)] = share(times @ filled, times @ known)
+    return means
 
 
 def _percentiles_of_known(samples: FloatArray, percentiles: FloatArray) -> FloatArray:

@@ -1,35 +1,22 @@
 """Many scores to one statement: intervals over instants, table rows, what was found and what was missed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidInput
-from fourd_ros.evaluation.futures import METRICS, FutureScore, Metric
+from fourd_ros.evaluation.futures import METRICS, FutureScore
+from fourd_ros.evaluation.metric import Metric, Verdict, judge_difference
+from fourd_ros.evaluation.results import ResultTable
 from fourd_ros.evaluation.statistics import Interval, bootstrap_interval, mean_of_known
 
 FloatArray = NDArray[np.float64]
 
 
-RELEVANT = 0.05
-"""A difference below this share of the baseline is not worth a word."""
-
-
-class Verdict(Enum):
-    """What the paired difference to the baseline says.
-
-    A difference within the tolerance of the metric, or below `RELEVANT` of the baseline, is nobody's gain:
-    `EQUAL` when its whole interval is that small, `UNDECIDED` when the interval contains zero or its middle is.
-    """
-
-    EQUAL = "equal"
-    BETTER = "better"
-    WORSE = "worse"
-    UNDECIDED = "no better"
-    NOTHING = "not seen"
+IMAGINED, FIRST_FRAME = "imagined", "first frame repeated"
+"""The two methods that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,64 +42,83 @@ class MetricSummary:
     @property
     def verdict(self) -> Verdict:
         """Whether the prediction beats the baseline beyond what chance over these instants explains."""
-        if not np.isfinite(self.difference.estimate):
-            return Verdict.NOTHING
-        sign = 1.0 if self.metric.higher_is_better else -1.0
-        gain = sign * float(self.difference.estimate)
-        low, high = sorted((sign * float(self.difference.low), sign * float(self.difference.high)))
-        margin = max(self.metric.tolerance, RELEVANT * abs(float(self.first_frame_overall.estimate)))
-        if -margin <= low and high <= margin:
-            return Verdict.EQUAL
-        if low > 0 and gain > margin:
-            return Verdict.BETTER
-        return Verdict.WORSE if high < 0 and gain < -margin else Verdict.UNDECIDED
+        return judge_difference(self.metric, self.difference, self.first_frame_overall)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """All metrics of one camera over all instants; `times` [s] is shared, shape [T]."""
+    """All metrics of one camera over all instants.
+
+    Args:
+        times: horizon [s], shape [T].
+        metrics: by the keys of `METRICS`.
+        results: of every instant, averaged over those times at which prediction and baseline are both known.
+    """
 
     times: FloatArray
-    instants: int
     metrics: Mapping[str, MetricSummary]
+    results: ResultTable
+
+    @property
+    def instants(self) -> int:
+        """How many were judged."""
+        return len(self.results.units)
 
 
 def summarise(
-    scores: Sequence[FutureScore],
+    scores: Mapping[str, FutureScore],
     *,
+    title: str = "imagined futures",
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Summary:
-    """Summarise scores of one camera, one for each instant, by bootstrap over the instants.
+    """Summarise scores of one camera by bootstrap over the instants.
+
+    Args:
+        scores: by the name of the instant.
+        title: of the table of results.
+        confidence: coverage of the intervals, between 0 and 1.
+        resamples: number of bootstrap samples.
+        seed: of the draws.
 
     Raises:
         InvalidInput: no scores, or scores over different horizons.
     """
     if not scores:
         raise InvalidInput("nothing to summarise: no instant was judged")
-    times = scores[0].times
-    if any(score.times.shape != times.shape or not np.allclose(score.times, times, atol=1e-3) for score in scores):
+    times = next(iter(scores.values())).times
+    if any(s.times.shape != times.shape or not np.allclose(s.times, times, atol=1e-3) for s in scores.values()):
         raise InvalidInput("the scores have different horizons; imagine every instant with one horizon and step")
-
-    def interval(values: FloatArray) -> Interval:
-        return bootstrap_interval(values, confidence=confidence, resamples=resamples, seed=seed)
-
+    comparisons = {name: [score.metrics[name] for score in scores.values()] for name in METRICS}
+    pairs = {name: np.stack([[c.prediction, c.first_frame] for c in many]) for name, many in comparisons.items()}
+    results = ResultTable(
+        title=title,
+        metrics=tuple(METRICS.values()),
+        methods=(IMAGINED, FIRST_FRAME),
+        units=tuple(scores),
+        values=np.stack([_over_the_horizon(pair) for pair in pairs.values()], axis=-1),
+        baseline=FIRST_FRAME,
+        unit_name="instant",
+    )
+    overall = results.aggregate(confidence=confidence, resamples=resamples, seed=seed)
     metrics = {}
     for name, metric in METRICS.items():
-        prediction = _finite(np.stack([score.metrics[name].prediction for score in scores]))
-        first_frame = _finite(np.stack([score.metrics[name].first_frame for score in scores]))
+        steps = bootstrap_interval(pairs[name], confidence=confidence, resamples=resamples, seed=seed)
+        difference = overall[IMAGINED, name].difference
+        assert difference is not None
         metrics[name] = MetricSummary(
             metric=metric,
-            prediction=interval(prediction),
-            first_frame=interval(first_frame),
-            prediction_overall=interval(mean_of_known(prediction, axis=1)),
-            first_frame_overall=interval(mean_of_known(first_frame, axis=1)),
-            difference=interval(mean_of_known(prediction - first_frame, axis=1)),
+            prediction=steps[0],
+            first_frame=steps[1],
+            prediction_overall=overall[IMAGINED, name].mean,
+            first_frame_overall=overall[FIRST_FRAME, name].mean,
+            difference=difference,
         )
-    return Summary(times=times, instants=len(scores), metrics=metrics)
+    return Summary(times=times, metrics=metrics, results=results)
 
 
-def _finite(values: FloatArray) -> FloatArray:
-    """Infinite values (the PSNR of equal images) do not take part in a mean."""
-    return np.where(np.isfinite(values), values, np.nan)
+def _over_the_horizon(pairs: FloatArray) -> FloatArray:
+    """Means over the times at which both columns are finite, shape [instants, 2], from [instants, 2, T]."""
+    both = np.isfinite(pairs).all(axis=1, keepdims=True)
+    return mean_of_known(np.where(both, pairs, np.nan), axis=2)
