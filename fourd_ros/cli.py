@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "imagine": "run the world model over a bag and write what it imagined beside it",
     "data": "data sets of episodes: look into, check, split, pack, convert",
     "sim": "record simulated episodes and bags, or look at the simulator",
+    "export": "networks of a model folder in the formats of other runtimes",
     "verify": "compare a system with the vectors computed by the original networks",
 }
 

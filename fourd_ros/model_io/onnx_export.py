@@ -27,7 +27,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxSignature:
-    """How a network is called.
+    """How a network is called; one that may be exported returns its own from ``onnx_signature()``.
 
     Args:
         inputs: an example of every argument of ``forward``, by its name.

@@ -1,0 +1,69 @@
+"""``fourd export``: networks of a model folder in the formats of other runtimes."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fourd_ros.commands.arguments import positive_int
+from fourd_ros.errors import InvalidModel
+
+if TYPE_CHECKING:
+    from fourd_ros.model_io.onnx_export import OnnxExport
+
+EXAMPLES = [
+    "fourd export onnx models/depth_completion out/onnx",
+    "fourd export onnx models/depth_completion out/onnx --int8 --json",
+]
+
+MEGABYTE = 1e6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The formats of ``fourd export``."""
+    formats = parser.add_subparsers(dest="format", metavar="FORMAT", required=True)
+    onnx = formats.add_parser("onnx", help="one .onnx file for each network, compared with torch")
+    onnx.add_argument("model", type=Path, help="model folder")
+    onnx.add_argument("out", type=Path, help="folder for COMPONENT.onnx; existing files are replaced")
+    onnx.add_argument("--component", help="only this one (default: all that tell how they are called)")
+    onnx.add_argument("--int8", action="store_true", help="quantise the weights of matrix products to 8 bits")
+    onnx.add_argument("--opset", type=positive_int, help="version of the ONNX operators")
+    onnx.add_argument("--allow-noncommercial", action="store_true", help="accept weights with such terms")
+    onnx.add_argument("--json", action="store_true", help="print one JSON object a network")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export; 0 when every file computes what torch computes."""
+    from fourd_ros.model_io.folder import ModelFolder
+
+    folder = ModelFolder(args.model)
+    names = [args.component] if args.component else list(folder.components)
+    exports = [export for name in names if (export := _export(folder.path, name, args)) is not None]
+    if not exports:
+        raise InvalidModel(f"no network of '{folder.path}' tells how it is called (onnx_signature): {names}")
+    return 0
+
+
+def _export(folder: Path, name: str, args: argparse.Namespace) -> "OnnxExport | None":
+    import torch
+
+    from fourd_ros.model_io.loading import load_component
+    from fourd_ros.model_io.onnx_export import OPSET, export_onnx
+
+    component = load_component(folder, name, allow_noncommercial=args.allow_noncommercial, dtype=torch.float32)
+    if not hasattr(component, "onnx_signature"):
+        return None
+    target = args.out / f"{name}.onnx"
+    signature = component.onnx_signature()
+    export = export_onnx(component, signature, target, opset=args.opset or OPSET, int8=args.int8)
+    print(_as_json(export) if args.json else _in_words(export))
+    return export
+
+
+def _as_json(export: "OnnxExport") -> str:
+    return json.dumps({**vars(export), "path": str(export.path), "deviations": dict(export.deviations)})
+
+
+def _in_words(export: "OnnxExport") -> str:
+    deviations = ", ".join(f"{name} {value:.1e}" for name, value in export.deviations.items())
+    return f"{export.path}: {export.file_bytes / MEGABYTE:.2f} MB, largest deviation from torch: {deviations}"
