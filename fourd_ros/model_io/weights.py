@@ -106,18 +106,17 @@ def load_weights(
         InvalidModel: a buffer that is not in the files has no values (the network was built on the meta device as a
             whole; see `parameters_on_meta`).
     """
-    ties = _ties(network)
+    ties = tied_names(network)
     differences = _differences(network, ties, files)
     if differences:
         lines = "".join(f"\n  {line}" for line in differences)
         raise WeightMismatch(f"'{files.path}' does not fit {type(network).__name__}; {len(differences)} differ:{lines}")
     _check_buffers(network)
-    kept = frozenset(getattr(network, "_keep_in_fp32_modules", None) or ())
     names_of = {next(name for name in names if name in files): names for names in ties}
     for name in files.names:
         if name in names_of:
             tensor = files.read(name)
-            _assign(network, names_of[name], tensor.to(device=device, dtype=_target_dtype(name, tensor, dtype, kept)))
+            _assign(network, names_of[name], tensor.to(device=device, dtype=weight_dtype(network, name, tensor, dtype)))
     for module in network.modules():
         for leaf in module._non_persistent_buffers_set:
             if (buffer := module._buffers[leaf]) is not None:
@@ -127,8 +126,24 @@ def load_weights(
 def named_weights(network: "nn.Module") -> Iterator[tuple[str, "torch.Tensor"]]:
     """Name and tensor of all that is to be stored of a network, tied weights once."""
     state = network.state_dict(keep_vars=True)
-    for names in _ties(network):
+    for names in tied_names(network):
         yield names[0], state[names[0]].detach()
+
+
+def weight_dtype(network: "nn.Module", name: str, stored: "torch.Tensor", asked: "torch.dtype | None") -> "torch.dtype":
+    """The type that a stored weight is to have, as `load_weights` says of its `dtype`."""
+    if asked is None or not stored.is_floating_point():
+        return stored.dtype
+    kept = frozenset(getattr(network, "_keep_in_fp32_modules", None) or ())
+    return import_torch().float32 if kept & set(name.split(".")) else asked
+
+
+def tied_names(network: "nn.Module") -> list[tuple[str, ...]]:
+    """Names of the network's state; names of one and the same tensor together, in their order."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+    return [tuple(tied) for tied in names.values()]
 
 
 def save_weights(
@@ -213,14 +228,6 @@ def _read_index(index: Path) -> tuple[list[Path], dict[str, tuple[Path, TensorEn
     return shards, entries
 
 
-def _ties(network: "nn.Module") -> list[tuple[str, ...]]:
-    """Names of the network's state; names of one and the same tensor together, in their order."""
-    names: dict[int, list[str]] = {}
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        names.setdefault(id(tensor), []).append(name)
-    return [tuple(tied) for tied in names.values()]
-
-
 def _differences(network: "nn.Module", ties: list[tuple[str, ...]], files: WeightFiles) -> list[str]:
     """Every way in which the files are not what the network needs."""
     state = network.state_dict(keep_vars=True)
@@ -265,14 +272,6 @@ def _check_buffers(network: "nn.Module") -> None:
     ]
     if lost:
         raise InvalidModel(f"buffers {lost} have no values; build the network inside 'parameters_on_meta()'")
-
-
-def _target_dtype(
-    name: str, stored: "torch.Tensor", asked: "torch.dtype | None", kept: frozenset[str]
-) -> "torch.dtype":
-    if asked is None or not stored.is_floating_point():
-        return stored.dtype
-    return import_torch().float32 if kept & set(name.split(".")) else asked
 
 
 def _assign(network: "nn.Module", names: tuple[str, ...], tensor: "torch.Tensor") -> None:
