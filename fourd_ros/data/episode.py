@@ -34,7 +34,7 @@ METADATA = "episode.json"
 
 _COMPRESSION_LEVEL = 3
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}")
 _UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -123,7 +123,7 @@ class Episode:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not FILE_NAME.fullmatch(self.name):
             raise InvalidEpisode(f"'{self.name}' cannot name a file; a name has letters, digits and _.+=@-, up to 200")
         if len(self.times) == 0 or not self.joint_names:
             raise InvalidEpisode("an episode needs at least one frame and one joint")
