@@ -6,8 +6,7 @@
 import hashlib
 import json
 import math
-import os
-import tempfile
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -15,16 +14,21 @@ from typing import Any
 
 from fourd_ros.errors import CorruptModel, InvalidModel, LicenceRefused
 from fourd_ros.model_io.strict_json import read_object, to_bytes
+from fourd_ros.whole_file import whole_file
 
 CARD = "fourd.json"
 README = "README.md"
 FORMAT = 1
 CHECKSUM = "checksum"
 
-_HUB_LICENCES = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
-_HUB_NC_LICENCES = ("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")
+# Those that model hubs know by name; any other is "other" with a name.
+_HUB_LICENCES = (
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
+    *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+)
+_NON_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial", re.IGNORECASE)
 
-Metric = float | tuple[float, float, float]
+MetricValue = float | tuple[float, float, float]
 """A value, or a value with the ends of its confidence interval."""
 
 
@@ -65,8 +69,8 @@ class ModelCard:
         files: size and hash by path in the folder; filled in by `write_model`.
 
     Raises:
-        InvalidModel: a name, system, purpose or licence is missing; a metric that is not finite; a path that
-            leads outside.
+        InvalidModel: a name, system, purpose or licence is missing; a non-commercial licence that is not marked as
+            such; a metric that is not finite; a path that leads outside.
     """
 
     name: str
@@ -77,7 +81,7 @@ class ModelCard:
     upstream_terms: tuple[str, ...] = ()
     data: str = ""
     limits: str = ""
-    metrics: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, MetricValue]] = field(default_factory=dict)
     metrics_command: str = ""
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
@@ -85,6 +89,8 @@ class ModelCard:
         empty = [name for name in ("name", "system", "purpose", "licence") if not getattr(self, name).strip()]
         if empty:
             raise InvalidModel(f"the card of a model needs {', '.join(empty)}")
+        if _NON_COMMERCIAL.search(self.licence) and not self.non_commercial:
+            raise InvalidModel(f"'{self.licence}' is a non-commercial licence; set non_commercial")
         for method, values in self.metrics.items():
             for name, value in values.items():
                 if not all(math.isfinite(number) for number in _numbers(value)):
@@ -113,10 +119,9 @@ def check_licence(card: ModelCard, *, allow_noncommercial: bool) -> None:
     if card.non_commercial and not allow_noncommercial:
         terms = "".join(f"\n  - {line}" for line in card.upstream_terms)
         raise LicenceRefused(
-            f"'{card.name}' is non-commercial ({card.licence})"
-            + (f"; upstream terms:{terms}\n" if terms else "; ")
-            + "if your use is allowed by them, pass allow_noncommercial=True (node parameter and option of the same "
-            "name)"
+            f"'{card.name}' is non-commercial; licence: {card.licence}; upstream terms: {terms or 'none'}\n"
+            "if these terms allow your use, say so: allow_noncommercial=True in Python, allow_noncommercial: true for "
+            "a node, --allow-noncommercial on the command line"
         )
 
 
@@ -148,19 +153,14 @@ def write_card(card: ModelCard, folder: Path) -> None:
         "format": FORMAT,
         **{one.name: getattr(card, one.name) for one in fields(card)},
         "upstream_terms": list(card.upstream_terms),
-        "metrics": {method: dict(values) for method, values in card.metrics.items()},
+        "metrics": {
+            method: {name: _plain(value) for name, value in values.items()} for method, values in card.metrics.items()
+        },
         "files": {path: vars(record) for path, record in sorted(card.files.items())},
     }
     content[CHECKSUM] = _checksum(content)
-    handle, partial = tempfile.mkstemp(prefix=f".{CARD}.", suffix=".partial", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(to_bytes(content))
-        os.chmod(partial, 0o644)
-        os.replace(partial, folder / CARD)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    with whole_file(folder / CARD) as file:
+        file.write(to_bytes(content))
 
 
 def card_text(card: ModelCard) -> str:
@@ -208,14 +208,25 @@ def _need(value: Any, kind: type, name: str) -> Any:
     return value
 
 
-def _metric(value: Any) -> Metric:
+def _metric(value: Any) -> MetricValue:
     if isinstance(value, list):
-        middle, low, high = map(float, value)
+        middle, low, high = (_number(number) for number in value)
         return middle, low, high
+    return _number(value)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"a metric is {value!r}, needed a number")
     return float(value)
 
 
-def _numbers(value: Metric) -> tuple[float, ...]:
+def _plain(value: MetricValue) -> float | list[float]:
+    """As JSON has it; numbers of NumPy become those of Python."""
+    return [float(number) for number in value] if isinstance(value, tuple) else float(value)
+
+
+def _numbers(value: MetricValue) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -226,7 +237,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 def _front_matter(card: ModelCard) -> dict[str, Any]:
     hub_name = card.licence.lower()
-    known = hub_name in _HUB_LICENCES + _HUB_NC_LICENCES
+    known = hub_name in _HUB_LICENCES
     licence = {"license": hub_name} if known else {"license": "other", "license_name": card.licence}
     return {**licence, "library_name": "fourd_ros", "tags": [card.system]}
 
@@ -245,6 +256,6 @@ def _metrics_table(card: ModelCard) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _metric_text(value: Metric) -> str:
+def _metric_text(value: MetricValue) -> str:
     middle, *interval = (f"{number:.4g}" for number in _numbers(value))
     return f"{middle} [{interval[0]}, {interval[1]}]" if interval else middle

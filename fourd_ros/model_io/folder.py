@@ -27,6 +27,7 @@ from fourd_ros.model_io.card import (
     write_card,
 )
 from fourd_ros.model_io.components import Component, describe_network, save_self_reading
+from fourd_ros.model_io.progress import with_progress
 from fourd_ros.model_io.strict_json import read_object, to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES, STEM, WeightFiles, save_weights
 from fourd_ros.resources import find_resource
@@ -134,7 +135,7 @@ class ModelFolder:
         found = {path for path in _files(self.path) if path != CARD and _is_below(path, below)}
         problems = [f"'{path}' is missing" for path in sorted(listed.keys() - found)]
         problems += [f"'{path}' is not listed in {CARD}" for path in sorted(found - listed.keys())]
-        for path in sorted(listed.keys() & found):
+        for path in with_progress(sorted(listed.keys() & found), task="checking", unit="file"):
             actual = _record(self.path / path, expected_size=listed[path].size)
             if actual != listed[path]:
                 what = "size" if actual.size != listed[path].size else "content"
@@ -240,8 +241,11 @@ def _write_component(
     save_weights(
         component.weights, folder / name, max_shard_bytes=max_shard_bytes, stem=_STEMS.get(component.library, STEM)
     )
-    config = {_CLASS_NAME: component.class_name, **component.config}
-    (folder / name / CONFIG).write_bytes(to_bytes(config))
+    try:
+        config = to_bytes({_CLASS_NAME: component.class_name, **component.config})
+    except (TypeError, ValueError) as error:
+        raise InvalidModel(f"the config of {component.class_name} cannot be stored as JSON: {error}") from error
+    (folder / name / CONFIG).write_bytes(config)
     return component.library, component.class_name
 
 
@@ -276,9 +280,11 @@ def _new_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         new, old = nest / "new", nest / "old"
         new.mkdir()
         yield new
-        if path.exists():
+        if overwrite and path.exists():
             os.rename(path, old)
         os.rename(new, path)
+    except OSError as error:
+        raise InvalidModel(f"'{path}' cannot be written: {error}") from error
     finally:
         shutil.rmtree(nest, ignore_errors=True)
 
@@ -294,7 +300,7 @@ def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Paths of all files below `folder`; hidden ones (of version control, of downloads) are nobody's."""
+    """Paths of all files below `folder`; hidden ones (of version control, of downloads) do not belong to the model."""
     for directory, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
@@ -304,11 +310,10 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _refuse_links_outside(folder: Path) -> None:
     root = folder.resolve()
-    for path in folder.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise PathNotAllowed(
-                f"'{path}' links to a file outside of the model folder; copy it ('cp -rL') and use that"
-            )
+    for directory, subfolders, names in os.walk(folder):
+        for path in (Path(directory, name) for name in (*subfolders, *names)):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise PathNotAllowed(f"'{path}' links to what lies outside of the folder; make a whole copy ('cp -rL')")
 
 
 def _is_below(path: str, places: tuple[str, ...]) -> bool:

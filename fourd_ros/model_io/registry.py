@@ -7,7 +7,8 @@ A room adds its line here; a program with models of its own adds its line before
 
 import importlib
 
-from fourd_ros.errors import UnknownModel
+from fourd_ros.errors import MissingDependency, UnknownModel
+from fourd_ros.machine import pip_install
 
 MODELS: dict[str, str] = {}
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
@@ -21,6 +22,7 @@ def find_class(registry: dict[str, str], name: str) -> type:
 
     Raises:
         UnknownModel: nothing is registered under that name, or the line leads nowhere.
+        MissingDependency: the class needs a module that is not installed.
     """
     if name not in registry:
         known = ", ".join(sorted(registry)) or "none yet"
@@ -28,6 +30,10 @@ def find_class(registry: dict[str, str], name: str) -> type:
     module, _, attribute = registry[name].partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and not module.startswith(error.name):
+            raise MissingDependency(f"'{name}' needs the module {error.name}: {pip_install(error.name)}") from error
+        raise UnknownModel(f"'{name}' is registered as '{registry[name]}', which is no module") from error
     except (ImportError, AttributeError) as error:
         raise UnknownModel(
             f"'{name}' is registered as '{registry[name]}', which cannot be imported: {error}"

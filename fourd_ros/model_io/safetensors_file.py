@@ -45,7 +45,8 @@ _LENGTH = struct.Struct("<Q")
 _METADATA = "__metadata__"
 _POSERS = {
     b"PK\x03\x04": "a PyTorch checkpoint; 'fourd convert' reads those, nothing in it was run",
-    b"\x80": "a pickle; nothing in it was run, 'fourd convert' reads PyTorch checkpoints",
+    b"\x80\x02": "a pickle; nothing in it was run, 'fourd convert' reads PyTorch checkpoints",
+    b"\x80\x04": "a pickle; nothing in it was run, 'fourd convert' reads PyTorch checkpoints",
     b"version https://git-lfs": "a git-lfs pointer; 'git lfs pull' brings the file itself",
     b"\x89HDF": "an HDF5 file",
 }

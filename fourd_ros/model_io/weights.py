@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fourd_ros.errors import InvalidModel, WeightMismatch
+from fourd_ros.model_io.progress import with_progress
 from fourd_ros.model_io.safetensors_file import TensorEntry, import_torch, read_header, read_tensor, write_tensors
 from fourd_ros.model_io.strict_json import read_object, to_bytes
 
@@ -113,7 +114,7 @@ def load_weights(
         raise WeightMismatch(f"'{files.path}' does not fit {type(network).__name__}; {len(differences)} differ:{lines}")
     _check_buffers(network)
     names_of = {next(name for name in names if name in files): names for names in ties}
-    for name in files.names:
+    for name in with_progress(files.names, task="loading", unit="tensor"):
         if name in names_of:
             tensor = files.read(name)
             _assign(network, names_of[name], tensor.to(device=device, dtype=weight_dtype(network, name, tensor, dtype)))
