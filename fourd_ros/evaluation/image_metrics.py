@@ -123,11 +123,12 @@ def _similarity(x: NDArray[np.float32], y: NDArray[np.float32], peak: float) -> 
         return blurred[WINDOW_RADIUS:-WINDOW_RADIUS, WINDOW_RADIUS:-WINDOW_RADIUS]
 
     offset = np.float32(y.mean())
-    x, y = np.asarray(x - offset), np.asarray(y - offset)
+    x, y = x - offset, y - offset
     mean_x, mean_y = blur(x), blur(y)
     covariance = blur(x * y) - mean_x * mean_y
     variances = blur(x * x + y * y) - mean_x * mean_x - mean_y * mean_y
-    mean_x, mean_y = mean_x + offset, mean_y + offset
+    mean_x += offset
+    mean_y += offset
     c1, c2 = np.float32((LUMINANCE_CONSTANT * peak) ** 2), np.float32((CONTRAST_CONSTANT * peak) ** 2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
     return np.asarray(luminance * ((2 * covariance + c2) / (variances + c2)))
