@@ -19,7 +19,9 @@ COMMANDS: dict[str, str] = {
     "imagine": "run the world model over a bag and write what it imagined beside it",
     "data": "data sets of episodes: look into, check, split, pack, convert",
     "sim": "record simulated episodes and bags, or look at the simulator",
+    "model": "look into, check, list and adopt model folders",
     "export": "networks of a model folder in the formats of other runtimes",
+    "convert": "make a model folder of a published checkpoint",
     "verify": "compare a system with the vectors computed by the original networks",
 }
 

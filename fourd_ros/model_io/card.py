@@ -177,6 +177,16 @@ def card_text(card: ModelCard) -> str:
     return "\n".join(parts)
 
 
+def metrics_rows(card: ModelCard) -> list[tuple[str, ...]]:
+    """The metrics as a table of text: names, then a row a method."""
+    names = list(dict.fromkeys(name for values in card.metrics.values() for name in values))
+    rows = [
+        (method, *(_metric_text(values[name]) if name in values else "" for name in names))
+        for method, values in card.metrics.items()
+    ]
+    return [("method", *names), *rows]
+
+
 def _card(found: dict[str, Any], path: Path) -> ModelCard:
     known = {one.name for one in fields(ModelCard)}
     if found.keys() != known:
@@ -249,11 +259,9 @@ def _licence_text(card: ModelCard) -> str:
 
 
 def _metrics_table(card: ModelCard) -> str:
-    names = list(dict.fromkeys(name for values in card.metrics.values() for name in values))
-    rows = [["method", *names], ["---", *("---:" for _ in names)]]
-    for method, values in card.metrics.items():
-        rows.append([method, *(_metric_text(values[name]) if name in values else "" for name in names)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    head, *rows = metrics_rows(card)
+    rule = ("---", *("---:" for _ in head[1:]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def _metric_text(value: MetricValue) -> str:
