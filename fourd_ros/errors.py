@@ -139,6 +139,12 @@ class InvalidDataset(InvalidInput):
     kind = "invalid_dataset"
 
 
+class JobFailed(FourdError):
+    """One of many parallel jobs failed, or its worker was killed each time it was begun."""
+
+    kind = "job_failed"
+
+
 class InvalidModel(InvalidInput):
     """A model folder that lacks files, or whose files contradict each other."""
 

@@ -14,7 +14,7 @@ class LoraSettings:
     """Low-rank adapters instead of the weights themselves."""
 
     rank: int = setting(16, "of the adapters", minimum=1)
-    alpha: float = setting(16.0, "the update is scaled by alpha / rank", above=0.0)
+    alpha: int = setting(16, "the update is scaled by alpha / rank", minimum=1)
     dropout: float = setting(0.0, "of the adapters' input", minimum=0.0, maximum=0.99)
     target_modules: tuple[str, ...] = setting(
         MISSING, "names (or ends of names) of the linear and convolution layers that get an adapter"
@@ -30,7 +30,7 @@ class TrainingConfig:
     """What every training has in common."""
 
     seed: int = setting(0, "of weights, samples and dropout", minimum=0, maximum=2**32 - 1)
-    steps: int = setting(10_000, "optimizer steps; a resumed run may raise it", minimum=1)
+    steps: int = setting(10_000, "optimizer steps; a resumed run may raise it", minimum=1, changes_result=False)
     batch_size: int = setting(16, "samples of a step, over all processes", minimum=1)
     gradient_accumulation: int = setting(1, "parts that a process cuts its share of the batch into", minimum=1)
     learning_rate: float = setting(1e-3, "largest of the schedule", above=0.0)

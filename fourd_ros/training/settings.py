@@ -3,7 +3,6 @@
 import dataclasses
 import enum
 import math
-import os
 import re
 import types
 import typing
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from fourd_ros.errors import InvalidConfig
+from fourd_ros.whole_file import write_whole
 
 C = TypeVar("C")
 
@@ -131,9 +131,7 @@ def config_text(config: Any) -> str:
 
 def write_config(config: Any, path: Path) -> None:
     """Write `config_text` to a file, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(config_text(config), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, config_text(config))
 
 
 def differences(before: C, after: C) -> list[Difference]:

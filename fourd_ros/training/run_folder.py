@@ -1,0 +1,157 @@
+"""The folder of a run: where everything lies, and a record of what made it."""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.errors import InvalidConfig
+from fourd_ros.resources import CHECKOUT
+from fourd_ros.training.settings import read_config, write_config
+from fourd_ros.whole_file import whole_file, write_whole
+
+C = TypeVar("C")
+
+RUNS = Path("out/train")
+
+
+class RunFolder:
+    """Names of what lies in a run's folder.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.log = path / "log.txt"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.pictures = path / "pictures"
+        self.checkpoints = path / "checkpoints"
+        self.best = path / "best"
+        self.model = path / "model"
+
+    def create(self, config: Any) -> None:
+        """Begin a run.
+
+        Raises:
+            InvalidConfig: the folder holds one already.
+        """
+        if self.config.exists():
+            raise InvalidConfig(f"'{self.path}' holds a run; continue it with --resume or name another folder")
+        write_config(config, self.config)
+
+    def read_config(self, cls: type[C], overrides: tuple[str, ...] = ()) -> C:
+        """The configuration the run was begun or last continued with, and changes to it.
+
+        Raises:
+            InvalidConfig: there is no run in the folder, or it is one of another task.
+        """
+        if not self.config.exists():
+            raise InvalidConfig(f"'{self.path}' holds no run (no {self.config.name}); leave --resume out to begin one")
+        return read_config(cls, self.config, overrides)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from writing into the folder.
+
+        Raises:
+            InvalidConfig: one does already.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InvalidConfig(f"another process trains in '{self.path}'; wait for it or stop it") from error
+            yield
+
+    def note_environment(self, *, step: int, processes: int) -> None:
+        """Add what the run is (re)started with to `environment`, a list in the order of starts."""
+        starts = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.exists() else []
+        starts.append({"from_step": step, "processes": processes, **environment()})
+        write_whole(self.environment, json.dumps(starts, indent=1) + "\n")
+
+    def save_pictures(self, pictures: Mapping[str, NDArray[np.uint8]], *, step: int) -> None:
+        """Save pictures as ``pictures/NAME/STEP.png``."""
+        from PIL import Image
+
+        for name, picture in pictures.items():
+            with whole_file(self.pictures / name / f"{step:08d}.png") as file:
+                Image.fromarray(picture).save(file, format="png")
+
+
+def next_run(model: str, *, runs: Path = RUNS) -> Path:
+    """The folder for a new run of a model: ``runs/MODEL/N``."""
+    return runs / model / str(max(_numbers(runs / model), default=0) + 1)
+
+
+def newest_run(model: str, *, runs: Path = RUNS) -> Path:
+    """The newest folder made by `next_run`.
+
+    Raises:
+        InvalidConfig: there is none.
+    """
+    numbers = _numbers(runs / model)
+    if not numbers:
+        raise InvalidConfig(f"'{runs / model}' holds no run; name its folder with --run")
+    return runs / model / str(max(numbers))
+
+
+def environment() -> dict[str, Any]:
+    """What a result may depend on: Python, packages, processor, revision of the code; no names of hosts or people."""
+    import torch
+
+    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpus": gpus,
+        "cuda": torch.version.cuda,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git": _git(),
+        "packages": dict(sorted(packages.items())),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """Revision of the checkout, and whether and how it was changed; None where the package was installed."""
+    if not (CHECKOUT / ".git").exists():
+        return None
+    try:
+        difference = _run_git("diff", "HEAD", "--binary")
+        return {
+            "revision": _run_git("rev-parse", "HEAD").decode().strip(),
+            "dirty": bool(_run_git("status", "--porcelain")),
+            "difference_sha256": hashlib.sha256(difference).hexdigest() if difference else None,
+        }
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _run_git(*words: str) -> bytes:
+    command = ["git", "-C", str(CHECKOUT), *words]
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+def _numbers(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
