@@ -10,10 +10,16 @@ import importlib
 from fourd_ros.errors import MissingDependency, UnknownModel
 from fourd_ros.machine import pip_install
 
-MODELS: dict[str, str] = {}
+MODELS: dict[str, str] = {
+    "DepthCompleter": "fourd_ros.depth_completion.completer:DepthCompleter",
+    "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
+}
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
 
-NETWORKS: dict[str, str] = {}
+NETWORKS: dict[str, str] = {
+    "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
+    "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
+}
 """Networks of the library ``fourd_ros``: ``from_config(mapping)`` makes one, ``config`` gives the mapping."""
 
 
