@@ -1,0 +1,139 @@
+"""A small U-Net that weighs simple fills of the holes of a depth image against each other."""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fourd_ros.depth_completion.completer import OUTPUTS, STRIDE
+from fourd_ros.depth_completion.fills import FILLS
+from fourd_ros.errors import InvalidModel
+from fourd_ros.model_io.onnx_export import OnnxSignature
+
+COLOURS = 3
+PIXELS = 4
+"""Of the image in one of the first level."""
+
+EXPECTED_LOG_SCALE = -3.0
+LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -9.0, 2.0
+"""Of the error of the logarithm of depth: 5 % before training, and the range of what can be said."""
+
+
+class Opinion(NamedTuple):
+    """What the network says about every pixel.
+
+    Args:
+        weights: of the fills, not negative, adding up to one, shape [B, K, H, W].
+        correction: to be added to the weighted mean of the fills (logarithms of depth), shape [B, 1, H, W].
+        log_scale: logarithm of the scale of the Laplace distribution around the sum, shape [B, 1, H, W].
+    """
+
+    weights: Tensor
+    correction: Tensor
+    log_scale: Tensor
+
+    def log_depth(self, fills: Tensor) -> Tensor:
+        """The most probable logarithm of depth for `fills` [B, K, H, W], shape [B, 1, H, W]."""
+        return (self.weights * fills).sum(dim=1, keepdim=True) + self.correction
+
+
+class DepthCompletionNetwork(nn.Module):
+    """Colour, fills and what is known -> an `Opinion`.
+
+    Depth comes as logarithms of depth over its median, so any metric range will do. A network that has not been
+    trained gives the plain mean of the fills.
+
+    Args:
+        channels: features of every level; each has half the resolution of the one before, the first half of the image.
+        fills: number of fills.
+
+    Raises:
+        InvalidModel: no levels, or so many that the resolution of the last needs more than a border of `STRIDE`.
+    """
+
+    def __init__(self, *, channels: tuple[int, ...] = (32, 48, 64, 96), fills: int = len(FILLS)) -> None:
+        super().__init__()
+        if not channels or 2 ** len(channels) > STRIDE:
+            raise InvalidModel(f"{len(channels)} levels; needed are 1 to {int(math.log2(STRIDE))}")
+        self.channels, self.fills = channels, fills
+        pairs = list(pairwise(channels))
+        self.stem = nn.Conv2d(COLOURS + fills + 1, channels[0], 4, stride=2, padding=1)
+        self.encoder = nn.ModuleList([Block(coarse) for _, coarse in pairs])
+        self.down = nn.ModuleList([nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs])
+        self.up = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs])
+        self.decoder = nn.ModuleList([Block(fine) for fine, _ in pairs])
+        self.head = nn.Conv2d(channels[0], PIXELS * (fills + 2), 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.scale_errors(math.exp(EXPECTED_LOG_SCALE))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The network of a ``config.json``."""
+        return cls(channels=tuple(config["channels"]), fills=int(config["fills"]))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return {"channels": list(self.channels), "fills": self.fills}
+
+    @torch.no_grad()
+    def scale_errors(self, factor: float) -> None:
+        """Multiply every scale that the network will ever say, to calibrate them."""
+        self.head.bias[-PIXELS:] += math.log(factor)
+
+    def onnx_signature(self) -> OnnxSignature:
+        """How it is called, for the export."""
+        return OnnxSignature(
+            inputs=self._example(height=64, width=96),
+            outputs=OUTPUTS,
+            sizes={name: {2: "height", 3: "width"} for name in ("colour", "fills", "known")},
+            others=(self._example(height=128, width=128),),
+        )
+
+    def _example(self, *, height: int, width: int) -> dict[str, Tensor]:
+        numbers = torch.Generator().manual_seed(height)
+        colour, fills, known = (
+            torch.rand(1, channels, height, width, generator=numbers) for channels in (COLOURS, self.fills, 1)
+        )
+        return {"colour": colour, "fills": fills - 0.5, "known": (known > 0.2).float()}
+
+    def forward(self, colour: Tensor, fills: Tensor, known: Tensor) -> Opinion:
+        """Judge the fills.
+
+        Args:
+            colour: red, green, blue in 0..1, shape [B, 3, H, W].
+            fills: logarithms of depth over the median depth, shape [B, K, H, W].
+            known: 1 where depth is known, 0 in holes, shape [B, 1, H, W].
+
+        Height and width are multiples of 2 to the number of levels.
+        """
+        x = self.stem(torch.cat([colour - 0.5, fills, known], dim=1))
+        skips = []
+        for down, block in zip(self.down, self.encoder, strict=True):
+            skips.append(x)
+            x = block(down(functional.relu(x)))
+        for up, block in reversed(list(zip(self.up, self.decoder, strict=True))):
+            x = block(functional.interpolate(up(x), scale_factor=2.0, mode="nearest") + skips.pop())
+        pixels = functional.pixel_shuffle(self.head(functional.relu(x)), 2)
+        weights, correction, log_scale = pixels.split([self.fills, 1, 1], dim=1)
+        return Opinion(weights.softmax(dim=1), correction, log_scale.clamp(LEAST_LOG_SCALE, GREATEST_LOG_SCALE))
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut; the identity before training."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape [B, C, H, W] as given."""
+        return x + self.second(functional.relu(self.first(functional.relu(x))))
