@@ -119,10 +119,10 @@ def _similarity(x: NDArray[np.float32], y: NDArray[np.float32], peak: float) -> 
     window = _window()
 
     def blur(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        blurred: NDArray[np.float32] = cv2.sepFilter2D(values, -1, window, window).reshape(values.shape)
+        blurred = np.asarray(cv2.sepFilter2D(values, -1, window, window), dtype=np.float32).reshape(values.shape)
         return blurred[WINDOW_RADIUS:-WINDOW_RADIUS, WINDOW_RADIUS:-WINDOW_RADIUS]
 
-    offset = np.float32(y.mean())
+    offset = float(y.mean())
     x, y = x - offset, y - offset
     mean_x, mean_y = blur(x), blur(y)
     covariance = blur(x * y) - mean_x * mean_y
