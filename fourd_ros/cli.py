@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "model": "look into, check, list and adopt model folders",
     "export": "networks of a model folder in the formats of other runtimes",
     "convert": "make a model folder of a published checkpoint",
+    "train": "train a model, or continue a run that was stopped",
     "verify": "compare a system with the vectors computed by the original networks",
 }
 

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,7 +55,7 @@ class RunFolder:
             raise InvalidConfig(f"'{self.path}' holds a run; continue it with --resume or name another folder")
         write_config(config, self.config)
 
-    def read_config(self, cls: type[C], overrides: tuple[str, ...] = ()) -> C:
+    def read_config(self, cls: type[C], overrides: Sequence[str] = ()) -> C:
         """The configuration the run was begun or last continued with, and changes to it.
 
         Raises:

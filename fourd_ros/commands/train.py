@@ -1,0 +1,120 @@
+"""``fourd train``: train a model, or continue where a run was stopped."""
+
+import argparse
+import importlib.util
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fourd_ros.errors import InvalidConfig, MissingDependency
+from fourd_ros.machine import pip_install
+from fourd_ros.resources import find_resource
+from fourd_ros.training.run_folder import RunFolder, newest_run, next_run
+from fourd_ros.training.settings import read_config, setting_rows
+from fourd_ros.training.tasks import TASKS, load_task
+
+if TYPE_CHECKING:
+    from fourd_ros.training.loop import TrainingResult
+
+EXAMPLES = [
+    "fourd train --list",
+    "fourd train depth_completion",
+    "fourd train depth_completion --set training.steps=2000 training.precision=bf16 --run out/train/short",
+    "fourd train depth_completion --run out/train/short --resume",
+    "fourd train depth_completion --settings",
+    "accelerate launch --multi_gpu -m fourd_ros.cli train depth_completion --run out/train/large",
+]
+
+LIBRARIES = ("torch", "accelerate", "tensorboard")
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="name from --list, or module:Class of your own task")
+    parser.add_argument("--list", action="store_true", help="what can be trained")
+    parser.add_argument("--settings", action="store_true", help="what the configuration of MODEL holds")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings (default config/train/MODEL.yaml)")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="of the run (default out/train/MODEL/N)")
+    parser.add_argument("--resume", action="store_true", help="continue the run of --run, or the newest one")
+    parser.add_argument("--json", action="store_true", help="rows as lines of JSON, no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.list:
+        return _list(as_json=args.json)
+    if args.model is None:
+        raise InvalidConfig(f"no model is named; there are {list(TASKS)}")
+    _need_libraries()
+    task_class = load_task(args.model)
+    if args.settings:
+        return _settings(task_class.config_class, as_json=args.json)
+    return _train(task_class, args)
+
+
+def _list(*, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(TASKS))
+    else:
+        print("\n".join(f"{name:24}{target}" for name, target in TASKS.items()))
+    return 0
+
+
+def _settings(config_class: type[Any], *, as_json: bool) -> int:
+    rows = setting_rows(config_class)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return 0
+    width = max(len(row.key) for row in rows) + 2
+    for row in rows:
+        legal = ", ".join(filter(None, (row.type, row.range)))
+        print(f"{row.key.ljust(width)}{row.default}\n{' ' * width}{row.description} ({legal})")
+    return 0
+
+
+def _train(task_class: type[Any], args: argparse.Namespace) -> int:
+    from fourd_ros.training.loop import train
+
+    label = args.model.rpartition(":")[2]
+    folder = args.run or (newest_run(label) if args.resume else next_run(label))
+    if args.resume and args.config is None:
+        config = RunFolder(folder).read_config(task_class.config_class, args.set)
+    else:
+        config = read_config(task_class.config_class, args.config or _default_config(args.model), args.set)
+    report: Callable[[Any], None] | None = _print_row if args.json else None
+    result = train(task_class(config), folder, resume=args.resume, bar=not args.json, report=report)
+    if result.is_main:
+        _tell(result, RunFolder(folder), args)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _tell(result: "TrainingResult", run_folder: RunFolder, args: argparse.Namespace) -> None:
+    command = ["fourd", "train", args.model, "--run", str(run_folder.path), "--resume"]
+    if args.json:
+        facts = {"step": result.step, "interrupted": result.interrupted, "metrics": result.metrics}
+        print(json.dumps({"kind": "end", **facts, "run": str(run_folder.path), "continue": command}), flush=True)
+    elif result.interrupted:
+        print(f"stopped after step {result.step}, everything is saved; continue with:\n  {shlex.join(command)}")
+    else:
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+        print(f"step {result.step}: {metrics}\nmodel: {run_folder.model}")
+        print(f"curves: tensorboard --logdir {shlex.quote(str(run_folder.tensorboard))}")
+
+
+def _default_config(model: str) -> Path | None:
+    """Of a task of somebody's own: the defaults of its class."""
+    return find_resource(f"config/train/{model}.yaml") if model in TASKS else None
+
+
+def _print_row(row: Any) -> None:
+    print(json.dumps(row), flush=True)
+
+
+def _need_libraries() -> None:
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependency(f"training needs {', '.join(missing)}: {pip_install(*missing)}")
