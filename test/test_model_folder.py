@@ -311,7 +311,9 @@ def test_the_command_checks_models(folder: Path, capsys: Output) -> None:
     assert main(["model", "check", str(folder)]) == 1
     assert f"'{SHARDS[2]}' has another content" in capsys.readouterr().out
     assert main(["model", "check", str(folder), "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["problems"] == [f"'{SHARDS[2]}' has another content than fourd.json says"]
+    assert json.loads(capsys.readouterr().out)["problems"] == [
+        f"'{SHARDS[2]}' has another content than fourd.json says"
+    ]
 
 
 def test_the_command_adopts_downloads(folder: Path, capsys: Output) -> None:
