@@ -199,7 +199,7 @@ def test_a_broken_index_is_refused(folder: Path, index: str, problem: str) -> No
 
 
 def test_what_is_no_model_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match="no model_index.json"):
+    with pytest.raises(InvalidModel, match=r"no model_index\.json"):
         ModelFolder(tmp_path)
 
 
