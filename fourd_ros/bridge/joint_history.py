@@ -90,6 +90,10 @@ class JointHistory:
         """Whether all joints have been heard at `stamp_ns` or later, so that nothing there will change."""
         return all(name in self._joints and self._joints[name].stamps[-1] >= stamp_ns for name in names)
 
+    def known(self, names: Iterable[str], stamp_ns: int) -> dict[str, float]:
+        """Positions at one instant of those joints that were ever heard, however long ago [rad | m]."""
+        return {name: self._joints[name].at(stamp_ns)[0] for name in names if name in self._joints}
+
     def at(self, names: Sequence[str], stamp_ns: int, *, max_age: float, settled: bool = False) -> JointSample:
         """Joints at one instant, linear between samples.
 

@@ -1,5 +1,6 @@
 """``sensor_msgs/JointState`` <-> positions by joint name."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -35,30 +36,29 @@ def joint_positions(msg: Any) -> dict[str, float]:
     Raises:
         InvalidJoints: duplicate names, as many positions as names are needed, or positions that are not finite.
     """
-    return _by_name(msg, msg.position, "positions")
+    positions = _by_name(msg, msg.position, "positions")
+    unusable = [name for name, position in positions.items() if not math.isfinite(position)]
+    if unusable:
+        raise InvalidJoints(f"positions of {unusable} are not finite")
+    return positions
 
 
 def joint_velocities(msg: Any) -> dict[str, float]:
-    """Velocities by joint name [rad/s | m/s]; empty where the message has none.
+    """Velocities by joint name [rad/s | m/s] of those that were measured.
 
     Raises:
-        InvalidJoints: as `joint_positions`, of velocities.
+        InvalidJoints: duplicate names, or a number of velocities that is neither none nor that of the names.
     """
-    return _by_name(msg, msg.velocity, "velocities")
+    velocities = _by_name(msg, msg.velocity, "velocities")
+    return {name: velocity for name, velocity in velocities.items() if math.isfinite(velocity)}
 
 
 def _by_name(msg: Any, numbers: Sequence[float], what: str) -> dict[str, float]:
     names = [str(name) for name in msg.name]
     check_names(names)
-    values = np.asarray(numbers, dtype=np.float64)
-    if len(values) == 0:
-        return {}
-    if len(values) != len(names):
-        raise InvalidJoints(f"{len(values)} {what} for {len(names)} joint names")
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise InvalidJoints(f"{what} of {[n for n, ok in zip(names, finite, strict=True) if not ok]} are not finite")
-    return dict(zip(names, values.tolist(), strict=True))
+    if len(numbers) not in (0, len(names)):
+        raise InvalidJoints(f"{len(numbers)} {what} for {len(names)} joint names")
+    return dict(zip(names, np.asarray(numbers, np.float64).tolist(), strict=False))
 
 
 def make_joint_state(header: Any, names: Sequence[str], positions: NDArray[np.float64] | Sequence[float]) -> Any:

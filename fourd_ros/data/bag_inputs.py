@@ -18,7 +18,12 @@ TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 # Imagined topics that an earlier run wrote into the bag are no cameras.
 _IMAGINED = "/imagined/"
 _IMAGE_ENDINGS = {"/image": IMAGE, "/image/compressed": COMPRESSED}
-_DEPTH_ENDINGS = {"/depth": IMAGE, "/depth/compressedDepth": COMPRESSED}
+DEPTH_ENDINGS = {"/depth": IMAGE, "/depth/compressedDepth": COMPRESSED}
+
+# How drivers call the images that have the calibration of the camera_info beside them.
+_DRIVER_IMAGES = ("/image_raw", "/image_color")
+_DRIVER_DEPTH = {"aligned_depth_to_color": "color", "depth_registered": "rgb"}
+_TRANSPORTS = {"": IMAGE, "/compressed": COMPRESSED, "/compressedDepth": COMPRESSED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,34 @@ def find_inputs(topics: Mapping[str, Topic], *, command_topic: str = COMMAND_TOP
     )
 
 
+def usual_names(topics: Mapping[str, Topic]) -> dict[str, str]:
+    """What the images of common drivers would be called as a camera's, by the names they have.
+
+    ``image_raw`` and ``image_color`` become ``image``; depth that a driver registered to colour becomes the colour
+    camera's ``depth``. Rectified images are left out: the K and D of their camera_info are not theirs.
+    """
+    names: dict[str, str] = {}
+    for name, topic in topics.items():
+        new = _usual_name(name, topic.typename)
+        if new and new not in topics and new not in names.values():
+            names[name] = new
+    return names
+
+
+def _usual_name(name: str, typename: str) -> str:
+    """What an image topic would be called as a camera's, empty where that is not known."""
+    for transport, kind in _TRANSPORTS.items():
+        for ending in _DRIVER_IMAGES:
+            if typename != kind or not name.endswith(ending + transport):
+                continue
+            base = name.removesuffix(ending + transport)
+            parent, _, folder = base.rpartition("/")
+            if folder in _DRIVER_DEPTH:
+                return f"{parent}/{_DRIVER_DEPTH[folder]}/depth{transport}"
+            return "" if "depth" in folder else f"{base}/image{transport}"
+    return ""
+
+
 def _cameras(topics: Mapping[str, Topic]) -> Iterable[CameraTopics]:
     for name, topic in topics.items():
         ending = next((e for e, kind in _IMAGE_ENDINGS.items() if name.endswith(e) and topic.typename == kind), "")
@@ -104,7 +137,7 @@ def _cameras(topics: Mapping[str, Topic]) -> Iterable[CameraTopics]:
         compressed = topic.typename == COMPRESSED
         if compressed and f"{base}/image" in topics:
             continue
-        depth = [base + e for e, kind in _DEPTH_ENDINGS.items() if (kind == COMPRESSED) == compressed]
+        depth = [base + e for e, kind in DEPTH_ENDINGS.items() if (kind == COMPRESSED) == compressed]
         yield CameraTopics(
             name=base.lstrip("/"),
             image=name,

@@ -98,6 +98,7 @@ class BagReader:
         topics: what is in it, by topic name.
         start_ns: time of the first message [ns], 0 when there is none.
         end_ns: time of the last message [ns].
+        custom_data: key-value pairs of its metadata.
 
     Raises:
         InvalidBag: not a bag, truncated, without its metadata, or larger than the bounds.
@@ -109,6 +110,7 @@ class BagReader:
         self.types = MessageTypes()
         self.topics: dict[str, Topic] = {}
         self.start_ns = self.end_ns = 0
+        self.custom_data: dict[str, str] = {}
         self._max_message_bytes = max_message_bytes
         self._reader = _find(self.path)
         with self._typed_errors():
@@ -235,6 +237,9 @@ class BagReader:
             self.topics[name] = Topic(name=name, typename=info.msgtype, count=info.msgcount, qos=tuple(profiles))
             if info.msgdef.format in _ENCODINGS:
                 self.types.offer(info.msgtype, info.msgdef.data, _ENCODINGS[info.msgdef.format])
+        self.custom_data |= {
+            str(key): str(value) for key, value in (self._reader.storage.metadata.custom or {}).items()
+        }
         if self._reader.message_count:
             self.start_ns, self.end_ns = self._reader.start_time, self._reader.end_time - 1
 

@@ -1,5 +1,6 @@
 """An episode as a bag, with the topics of the live simulator and the truth about the objects."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ DepthEncoding = Literal["16UC1", "32FC1"]
 COMMAND_TOPIC = "/arm_controller/joint_trajectory"
 OBJECTS_TOPIC = "/ground_truth/objects"
 _MILLIMETRES = 1000.0
+_BETWEEN_TASKS, _BETWEEN_INSTRUCTIONS = "+", "; "
+_TRUTH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +66,41 @@ def write_bag(
         InvalidBag: `path` exists already, or cannot be written.
         InvalidEpisode: the robot is not known, or has joints that the episode lacks.
     """
-    facts = {
-        "seed": "" if episode.seed is None else str(episode.seed),
-        "tasks": "+".join(episode.tasks),
-        "instructions": "; ".join(episode.instructions),
-        "policy": episode.policy,
-        "success": "" if episode.success is None else str(episode.success).lower(),
-    }
     robot = robot or _described(episode)
     with BagWriter(
         path,
         compression=options.compression,
         overwrite=options.overwrite,
-        custom_data={**facts, **(custom_data or {})},
+        custom_data={**_facts(episode), **(custom_data or {})},
     ) as bag:
         _EpisodeWriter(bag, episode, robot, options).write()
+
+
+def _facts(episode: Episode) -> dict[str, str]:
+    return {
+        "seed": "" if episode.seed is None else str(episode.seed),
+        "tasks": _BETWEEN_TASKS.join(episode.tasks),
+        "instructions": _BETWEEN_INSTRUCTIONS.join(episode.instructions),
+        "policy": episode.policy,
+        "success": "" if episode.success is None else str(episode.success).lower(),
+    }
+
+
+def read_facts(custom_data: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of an `Episode` that `write_bag` put into the metadata of a bag; those that are not there are left out."""
+    found = {name: text for name, text in custom_data.items() if text}
+    facts: dict[str, Any] = {}
+    if re.fullmatch(r"-?\d{1,18}", found.get("seed", "")):
+        facts["seed"] = int(found["seed"])
+    if "tasks" in found:
+        facts["tasks"] = tuple(found["tasks"].split(_BETWEEN_TASKS))
+    if "instructions" in found:
+        facts["instructions"] = tuple(found["instructions"].split(_BETWEEN_INSTRUCTIONS))
+    if "policy" in found:
+        facts["policy"] = found["policy"]
+    if found.get("success") in _TRUTH:
+        facts["success"] = _TRUTH[found["success"]]
+    return facts
 
 
 class _EpisodeWriter:
