@@ -33,6 +33,25 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Words between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels: ``N`` or ``WIDTHxHEIGHT``."""
+    width, _, height = text.lower().partition("x")
+    return positive_int(width), positive_int(height or width)
+
+
+def renaming(text: str) -> tuple[str, str]:
+    """``/old/name:=/new/name`` as a pair."""
+    old, separator, new = text.partition(":=")
+    if not separator or not old or not new:
+        raise argparse.ArgumentTypeError(f"'{text}' is not like /recorded/name:=/new/name")
+    return old, new
+
+
 def _finite(text: str) -> float:
     try:
         value = float(text)

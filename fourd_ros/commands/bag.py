@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from fourd_ros.commands.arguments import non_negative_float, positive_float
+from fourd_ros.commands.arguments import non_negative_float, positive_float, renaming
 from fourd_ros.data.bag_summary import BagSummary, summarize
 from fourd_ros.data.bags import BagReader, BagWriter, recover
 from fourd_ros.errors import InvalidBag
@@ -64,7 +64,7 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=non_negative_float, default=0.0, metavar="S", help="skip the first S seconds")
     parser.add_argument("--duration", type=positive_float, metavar="S", help="play S seconds of the recording")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these")
-    parser.add_argument("--remap", nargs="+", default=[], type=_remap, metavar="FROM:=TO", help="publish as TO")
+    parser.add_argument("--remap", nargs="+", default=[], type=renaming, metavar="FROM:=TO", help="publish as TO")
     parser.add_argument(
         "--clock", action=argparse.BooleanOptionalAction, default=True, help="publish /clock (default: yes)"
     )
@@ -98,13 +98,6 @@ def _add_recover(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("new_bag", type=Path, help="folder to create")
     parser.add_argument("--overwrite", action="store_true", help="replace NEW_BAG where it exists")
     parser.set_defaults(run_verb=_recover)
-
-
-def _remap(text: str) -> tuple[str, str]:
-    old, separator, new = text.partition(":=")
-    if not separator or not old or not new:
-        raise argparse.ArgumentTypeError(f"'{text}' is not like /recorded/name:=/new/name")
-    return old, new
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from fourd_ros.commands.arguments import non_negative_float, positive_float, positive_int
+from fourd_ros.commands.arguments import image_size, names, non_negative_float, positive_float, positive_int
 from fourd_ros.data.episode import Episode, load_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
 from fourd_ros.errors import MissingDependency
@@ -81,17 +81,17 @@ def _add_bag(parser: argparse.ArgumentParser) -> None:
 def _add_recording_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks",
-        type=_names,
+        type=names,
         default=tuple(TASK_KINDS),
         help=f"comma-separated, a+b does both in one episode (default all: {', '.join(TASK_KINDS)})",
     )
     parser.add_argument(
-        "--policies", type=_names, default=("expert",), help=f"of {', '.join(POLICIES)} (default expert)"
+        "--policies", type=names, default=("expert",), help=f"of {', '.join(POLICIES)} (default expert)"
     )
     parser.add_argument(
-        "--cameras", type=_names, default=CAMERA_NAMES, help=f"of {', '.join(CAMERA_NAMES)} (default all)"
+        "--cameras", type=names, default=CAMERA_NAMES, help=f"of {', '.join(CAMERA_NAMES)} (default all)"
     )
-    parser.add_argument("--size", type=_size, default=(128, 128), help="pixels, N or WIDTHxHEIGHT (default 128)")
+    parser.add_argument("--size", type=image_size, default=(128, 128), help="pixels, N or WIDTHxHEIGHT (default 128)")
     parser.add_argument("--rate", type=positive_float, default=10.0, help="frames a second (default 10)")
     parser.add_argument("--max-duration", type=positive_float, default=30.0, help="longest episode [s] (default 30)")
     parser.add_argument("--no-shadows", action="store_true", help="quicker pictures without cast shadows")
@@ -183,12 +183,3 @@ def _require_mujoco() -> None:
         import mujoco  # noqa: F401
     except ImportError as error:
         raise MissingDependency(f"the simulator needs MuJoCo ({error}): {pip_install('mujoco')}") from error
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    return positive_int(width), positive_int(height or width)
