@@ -30,7 +30,7 @@ def load_model(
         allow_noncommercial: load it though its terms forbid commercial use.
         device: of all networks.
         dtype: of their floating-point weights; None leaves them as they are stored.
-        verify: hash the files that are read and compare them with the card. It takes about a second per GB; without,
+        verify: hash the files that are read and compare them with the card: one to three seconds a GB. Without it,
             a damaged header, a missing tensor or a wrong shape is still an error, a flipped bit in a weight is not.
 
     Returns:
