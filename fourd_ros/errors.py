@@ -158,7 +158,7 @@ class CorruptModel(InvalidModel):
 
 
 class WeightMismatch(InvalidModel):
-    """Names or shapes of weights are not those of the network; the message lists every difference."""
+    """Names or shapes of weights are not those of the network or of their index; the message lists every difference."""
 
     kind = "weight_mismatch"
 
