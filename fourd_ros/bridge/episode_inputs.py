@@ -83,17 +83,6 @@ class EpisodeInputs:
     objects: str
     clock: str
 
-    def as_dict(self) -> dict[str, object]:
-        """Names of the topics for reports."""
-        return {
-            "cameras": {camera.name: camera.image for camera in self.cameras},
-            "depth": {camera.name: camera.depth for camera in self.cameras if camera.depth},
-            "joint_states": self.joint_states,
-            "commands": self.commands,
-            "actions": tuple(self.actions),
-            "objects": self.objects,
-        }
-
 
 def find_episode_inputs(bag: BagReader, options: EpisodeOptions, tally: DropTally) -> EpisodeInputs:
     """Look for what an episode needs.

@@ -3,10 +3,11 @@
 import argparse
 from types import ModuleType
 
-from fourd_ros.commands import data_view
+from fourd_ros.commands import data_from_bag, data_view
 
 # A verb's module has SUMMARY, EXAMPLES, add_arguments(parser) and run(args) -> exit status.
 VERBS: dict[str, ModuleType] = {
+    "from-bag": data_from_bag,
     "view": data_view,
 }
 
