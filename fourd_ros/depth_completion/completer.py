@@ -22,15 +22,19 @@ Runtime = Literal["onnx", "torch"]
 
 COMPONENT = "network"
 ONNX_FILE = "network/model.onnx"
+INPUTS = ("colour", "fills", "closeness")
 OUTPUTS = ("weights", "correction", "log_scale")
 STRIDE = 32
 """Images are continued to a height and width that are multiples of this, enough for networks of five levels."""
+
+HALF_CLOSE = 4.0
+"""Distance [pixels] at which the network is told a closeness of a half."""
 
 WORKING_SIDE = 256
 """The network looks at images of at most this width and height; of larger ones at one pixel in every block."""
 
 Network = Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
-"""``colour``, ``fills`` and ``known`` -> `OUTPUTS`, as of `DepthCompletionNetwork`."""
+"""`INPUTS` -> `OUTPUTS`, as of `DepthCompletionNetwork`, for a batch of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +137,11 @@ class DepthCompleter:
         return metres, metres * np.sqrt(np.float32(2)) * np.exp(log_scale[0])
 
 
-def network_inputs(rgb: NDArray[np.uint8], filled: Fills) -> dict[str, Floats]:
-    """What the network is shown of one image, shapes [C, H, W]."""
+def network_inputs(rgb: NDArray[np.uint8], filled: Fills, *, block: int = 1) -> dict[str, Floats]:
+    """What the network is shown of one image, each of shape [C, H, W], if it looks at one pixel in every block."""
     colour = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    return {"colour": colour, "fills": filled.images(), "known": filled.known[None].astype(np.float32)}
+    closeness = filled.closeness(unit=HALF_CLOSE * block)
+    return dict(zip(INPUTS, (colour, filled.images(), closeness), strict=True))
 
 
 def torch_network(network: "DepthCompletionNetwork") -> Network:
@@ -156,7 +161,7 @@ def _inputs(rgb: NDArray[np.uint8], filled: Fills, block: int) -> dict[str, Floa
     rows, columns = _representatives(filled.known, block)
     height, width = rows.shape
     border = ((0, 0), (0, 0), (0, -height % STRIDE), (0, -width % STRIDE))
-    inputs = network_inputs(rgb, filled)
+    inputs = network_inputs(rgb, filled, block=block)
     return {name: np.pad(image[None, :, rows, columns], border, mode="edge") for name, image in inputs.items()}
 
 

@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.signedinteger[Any]]
+Holes = tuple[Indices, Indices]
 
-FILLS = ("smooth", "left", "right", "up", "down", "across", "along")
-"""Coarse-to-fine averages; the nearest known pixel on each of four sides; between left and right, up and down."""
+FILLS = ("nearest", "smooth", "left", "right", "up", "down", "across", "along")
+"""The nearest known pixel; averages from coarse to fine; the first known pixel on each of four sides; between left and
+right, and between up and down."""
+
+DISTANCES = ("nearest", "left", "right", "up", "down")
+"""To which known pixels the distance is told."""
 
 LEAST_DEPTH = 1e-3
 """Nearer than this [m] is not a depth."""
@@ -33,21 +38,24 @@ class Fills:
         log_depth: logarithm of known depth over `median`, 0 in holes, shape [H, W].
         holes: rows and columns of the holes, each of shape [N].
         in_holes: the same logarithm for the holes, in the order of `FILLS`, shape [K, N].
+        distances: of the holes, in the order of `DISTANCES`; infinite where there is nothing [pixels], shape [D, N].
         median: of the known depth [m].
     """
 
     known: Mask
     log_depth: Floats
-    holes: tuple[Indices, Indices]
+    holes: Holes
     in_holes: Floats
+    distances: Floats
     median: float
 
     def images(self) -> Floats:
         """The filled images, shape [K, H, W]; known depth is the same in all."""
-        filled = np.repeat(self.log_depth[None], len(FILLS), axis=0)
-        for image, values in zip(filled, self.in_holes, strict=True):
-            image[self.holes] = values
-        return filled
+        return _painted(self.log_depth, self.holes, self.in_holes)
+
+    def closeness(self, *, unit: float) -> Floats:
+        """1 where depth is known, falling with the `distances` to a half at `unit` [pixels], shape [D, H, W]."""
+        return _painted(np.ones_like(self.log_depth), self.holes, unit / (unit + self.distances))
 
 
 def fill(depth: Floats) -> Fills | None:
@@ -66,14 +74,22 @@ def fill(depth: Floats) -> Fills | None:
     median = float(np.median(values[:: max(1, values.size // MEDIAN_PIXELS)]))
     inverse = np.zeros(depth.shape, np.float32)
     inverse[known] = median / values
-    holes = np.nonzero(~known)
-    smooth = push_pull(inverse, known)[holes]
-    left, right, across = _sides(inverse, known, holes, smooth, axis=1)
-    up, down, along = _sides(inverse, known, holes, smooth, axis=0)
     log_depth = np.zeros(depth.shape, np.float32)
-    log_depth[known] = np.log(values / np.float32(median))
-    in_holes = -np.log(np.stack([smooth, left, right, up, down, across, along]))
-    return Fills(known=known, log_depth=log_depth, holes=holes, in_holes=in_holes, median=median)
+    log_depth[known] = -np.log(inverse[known])
+    rows, columns = np.nonzero(~known)
+    holes = rows, columns
+    nearest, distance = _nearest(inverse, known, holes)
+    smooth = push_pull(inverse, known)[holes]
+    left, right, across, *sideways = _sides(inverse, known, holes, smooth, axis=1)
+    up, down, along, *upright = _sides(inverse, known, holes, smooth, axis=0)
+    return Fills(
+        known=known,
+        log_depth=log_depth,
+        holes=holes,
+        in_holes=-np.log(np.stack([nearest, smooth, left, right, up, down, across, along])),
+        distances=np.stack([distance, *sideways, *upright]),
+        median=median,
+    )
 
 
 def push_pull(values: Floats, known: Mask) -> Floats:
@@ -88,12 +104,30 @@ def push_pull(values: Floats, known: Mask) -> Floats:
     if known.all():
         return values
     height, width = values.shape
-    rows, columns = height % 2, width % 2
-    weighted = np.pad(np.where(known, values, np.float32(0)), ((0, rows), (0, columns)))
-    weights = np.pad(known, ((0, rows), (0, columns))).astype(np.float32)
-    total, count = _halved(weighted), _halved(weights)
-    coarse = push_pull(total / np.maximum(count, 1), count > 0)
+    border = ((0, height % 2), (0, width % 2))
+    total, count = (_halved(np.pad(image, border)) for image in (values * known, known.astype(np.float32)))
+    coarse = push_pull(total / np.maximum(count, np.float32(1)), count > 0)
     return np.where(known, values, _doubled(coarse)[:height, :width])
+
+
+def _painted(image: Floats, holes: Holes, in_holes: Floats) -> Floats:
+    """Copies of `image` [H, W] with other values in the holes, shape [K, H, W]."""
+    copies = np.repeat(image[None], len(in_holes), axis=0)
+    for copy, values in zip(copies, in_holes, strict=True):
+        copy[holes] = values
+    return copies
+
+
+def _nearest(values: Floats, known: Mask, holes: Holes) -> tuple[Floats, Floats]:
+    """Value and distance of the nearest known pixel of each hole."""
+    import cv2
+
+    distance, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    by_label = np.zeros(labels.max() + 1, np.float32)
+    by_label[labels[known]] = values[known]
+    return by_label[labels[holes]], distance[holes]
 
 
 def _halved(image: Floats) -> Floats:
@@ -113,22 +147,27 @@ def _doubled(image: Floats) -> Floats:
 
 
 def _sides(
-    values: Floats, known: Mask, holes: tuple[Indices, Indices], otherwise: Floats, *, axis: int
-) -> tuple[Floats, Floats, Floats]:
-    """The nearest known values before and after each hole along `axis`, and linear between them; each [N]."""
+    values: Floats, known: Mask, holes: Holes, otherwise: Floats, *, axis: int
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """The first known values before and after each hole along `axis`, linear between them, and both distances.
+
+    Where there is none on one side it is taken from the other, where there is none at all from `otherwise`; all [N].
+    """
     size = known.shape[axis]
     places = np.arange(size, dtype=np.int32)[:, None] if axis == 0 else np.arange(size, dtype=np.int32)
     last = np.maximum.accumulate(np.where(known, places, np.int32(-1)), axis=axis)[holes]
     reverse = np.flip(np.where(known, places, np.int32(size)), axis)
-    next_ = np.flip(np.minimum.accumulate(reverse, axis=axis), axis)[holes]
-    has_last, has_next = last >= 0, next_ < size
+    following = np.flip(np.minimum.accumulate(reverse, axis=axis), axis)[holes]
+    has_last, has_following = last >= 0, following < size
 
     def at(place: Indices, there: Mask) -> Floats:
         place = np.where(there, place, 0)
         found = values[place, holes[1]] if axis == 0 else values[holes[0], place]
         return np.where(there, found, otherwise)
 
-    before, after = at(last, has_last), at(next_, has_next)
-    share = (holes[axis] - last).astype(np.float32) / (next_ - last)
-    before, after = np.where(has_last, before, after), np.where(has_next, after, before)
-    return before, after, before + share * (after - before)
+    before, after = at(last, has_last), at(following, has_following)
+    before, after = np.where(has_last, before, after), np.where(has_following, after, before)
+    back, ahead = (gap.astype(np.float32) for gap in (holes[axis] - last, following - holes[axis]))
+    between = before + back / (back + ahead) * (after - before)
+    nothing = np.float32(np.inf)
+    return before, after, between, np.where(has_last, back, nothing), np.where(has_following, ahead, nothing)

@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fourd_ros.depth_completion.completer import OUTPUTS, STRIDE
-from fourd_ros.depth_completion.fills import FILLS
+from fourd_ros.depth_completion.completer import INPUTS, OUTPUTS, STRIDE
+from fourd_ros.depth_completion.fills import DISTANCES, FILLS
 from fourd_ros.errors import InvalidModel
 from fourd_ros.model_io.onnx_export import OnnxSignature
 
 COLOURS = 3
 PIXELS = 4
 """Of the image in one of the first level."""
+
+PREFERENCE = 3.0
+"""Of the first fill before training, as a logit."""
 
 EXPECTED_LOG_SCALE = -3.0
 LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -9.0, 2.0
@@ -42,10 +45,10 @@ class Opinion(NamedTuple):
 
 
 class DepthCompletionNetwork(nn.Module):
-    """Colour, fills and what is known -> an `Opinion`.
+    """Colour, fills and how far they were fetched -> an `Opinion`.
 
     Depth comes as logarithms of depth over its median, so any metric range will do. A network that has not been
-    trained gives the plain mean of the fills.
+    trained mostly takes the first of the fills.
 
     Args:
         channels: features of every level; each has half the resolution of the one before, the first half of the image.
@@ -61,7 +64,7 @@ class DepthCompletionNetwork(nn.Module):
             raise InvalidModel(f"{len(channels)} levels; needed are 1 to {int(math.log2(STRIDE))}")
         self.channels, self.fills = channels, fills
         pairs = list(pairwise(channels))
-        self.stem = nn.Conv2d(COLOURS + fills + 1, channels[0], 4, stride=2, padding=1)
+        self.stem = nn.Conv2d(COLOURS + fills + len(DISTANCES), channels[0], 4, stride=2, padding=1)
         self.encoder = nn.ModuleList([Block(coarse) for _, coarse in pairs])
         self.down = nn.ModuleList([nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs])
         self.up = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs])
@@ -69,6 +72,8 @@ class DepthCompletionNetwork(nn.Module):
         self.head = nn.Conv2d(channels[0], PIXELS * (fills + 2), 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.bias[:PIXELS] = PREFERENCE
         self.scale_errors(math.exp(EXPECTED_LOG_SCALE))
 
     @classmethod
@@ -91,28 +96,27 @@ class DepthCompletionNetwork(nn.Module):
         return OnnxSignature(
             inputs=self._example(height=64, width=96),
             outputs=OUTPUTS,
-            sizes={name: {2: "height", 3: "width"} for name in ("colour", "fills", "known")},
+            sizes={name: {2: "height", 3: "width"} for name in INPUTS},
             others=(self._example(height=128, width=128),),
         )
 
     def _example(self, *, height: int, width: int) -> dict[str, Tensor]:
         numbers = torch.Generator().manual_seed(height)
-        colour, fills, known = (
-            torch.rand(1, channels, height, width, generator=numbers) for channels in (COLOURS, self.fills, 1)
-        )
-        return {"colour": colour, "fills": fills - 0.5, "known": (known > 0.2).float()}
+        channels = (COLOURS, self.fills, len(DISTANCES))
+        images = (torch.rand(1, count, height, width, generator=numbers) for count in channels)
+        return dict(zip(INPUTS, images, strict=True))
 
-    def forward(self, colour: Tensor, fills: Tensor, known: Tensor) -> Opinion:
+    def forward(self, colour: Tensor, fills: Tensor, closeness: Tensor) -> Opinion:
         """Judge the fills.
 
         Args:
             colour: red, green, blue in 0..1, shape [B, 3, H, W].
             fills: logarithms of depth over the median depth, shape [B, K, H, W].
-            known: 1 where depth is known, 0 in holes, shape [B, 1, H, W].
+            closeness: 1 where depth is known, less the farther it was fetched, shape [B, D, H, W].
 
         Height and width are multiples of 2 to the number of levels.
         """
-        x = self.stem(torch.cat([colour - 0.5, fills, known], dim=1))
+        x = self.stem(torch.cat([colour - 0.5, fills, closeness], dim=1))
         skips = []
         for down, block in zip(self.down, self.encoder, strict=True):
             skips.append(x)

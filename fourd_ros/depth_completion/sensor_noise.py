@@ -102,7 +102,7 @@ class DepthSensor:
                 f"{(camera.height, camera.width)} must have one size"
             )
         inverse = np.where(np.isfinite(depth), 1.0 / np.maximum(depth.astype(np.float64), 1e-6), 0.0)
-        edges = _edges(inverse)
+        edges = find_edges(inverse)
         lost = self._unseen(inverse, camera) | self._without_signal(inverse, rgb, labels, camera, rng)
         lost |= edges & (rng.random(depth.shape) < self.edge_loss)
         lost |= rng.random(depth.shape) < self.speckle
@@ -198,7 +198,8 @@ def _differences(values: Floats, axis: int) -> tuple[Floats, Floats]:
     return (before - after) / 2, before - 2 * values + after
 
 
-def _edges(inverse: Floats) -> Mask:
+def find_edges(inverse: Floats) -> Mask:
+    """Pixels at the edge of something, where inverse depth [H, W] (0 where nothing is) bends."""
     bend = np.maximum(*(np.abs(_differences(inverse, axis)[1]) for axis in (0, 1)))
     return np.asarray(bend > EDGE * inverse)
 
