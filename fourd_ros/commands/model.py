@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ EXAMPLES = [
 ]
 
 MEGABYTE = 1e6
+WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,8 +90,9 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_card_facts(card) | {"path": str(shipped_model(name))} for name, card in cards.items()]))
         return 0
-    rows = tuple((name, _megabytes(_size(card)), card.licence, card.purpose) for name, card in cards.items())
-    print(Table(title="shipped models", columns=("name", "size", "licence", "purpose"), rows=rows))
+    for name, card in cards.items():
+        print(f"{name} ({_megabytes(_size(card))}, {card.licence})")
+        print(textwrap.fill(card.purpose, WIDTH, initial_indent="  ", subsequent_indent="  "))
     return 0
 
 
