@@ -25,7 +25,7 @@ EXAMPLES = [
     "fourd train depth_completion --set training.steps=2000 training.precision=bf16 --run out/train/short",
     "fourd train depth_completion --run out/train/short --resume",
     "fourd train depth_completion --settings",
-    "accelerate launch --multi_gpu -m fourd_ros.cli train depth_completion --run out/train/large",
+    "torchrun --nproc-per-node 2 -m fourd_ros.cli train depth_completion --run-folder out/train/large",
 ]
 
 LIBRARIES = ("torch", "accelerate", "tensorboard")
@@ -39,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", action="store_true", help="what the configuration of MODEL holds")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings (default config/train/MODEL.yaml)")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings")
-    parser.add_argument("--run", type=Path, metavar="FOLDER", help="of the run (default out/train/MODEL/N)")
+    parser.add_argument(
+        "--run",
+        "--run-folder",
+        dest="run_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="of the run (default out/train/MODEL/N); torchrun lets only the long name through",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run of --run, or the newest one")
     parser.add_argument("--json", action="store_true", help="rows as lines of JSON, no progress bar")
 
@@ -80,7 +87,7 @@ def _train(task_class: type[Any], args: argparse.Namespace) -> int:
     from fourd_ros.training.loop import train
 
     label = args.model.rpartition(":")[2]
-    folder = args.run or (newest_run(label) if args.resume else next_run(label))
+    folder = args.run_folder or (newest_run(label) if args.resume else next_run(label))
     if args.resume and args.config is None:
         config = RunFolder(folder).read_config(task_class.config_class, args.set)
     else:

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import threading
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -47,7 +48,7 @@ def seed_everything(seed: int, step: int, process: int) -> None:
 class StopRequest:
     """Ctrl-C or SIGTERM to any process, agreed upon by all; a second signal is obeyed at once.
 
-    Use as a context manager in the main thread; `agreed` is called once a step.
+    Use as a context manager; `agreed` is called once a step. Signals are heard in the main thread only.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -61,7 +62,8 @@ class StopRequest:
         self._group = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT) if several else None
 
     def __enter__(self) -> "StopRequest":
-        self._handlers = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -302,11 +302,10 @@ def _rows(cls: type[Any], key: str) -> Iterator[SettingRow]:
         hint, name, rule = hints[f.name], _below(key, f.name), f.metadata["setting"]
         nested = next((h for h in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(h)), None)
         if nested is None or f.default is None:
-            default = "needed" if _is_required(f) else _shown(_plain(f.default))
             yield SettingRow(
                 key=name,
                 type=_type_name(hint),
-                default=default,
+                default="needed" if _is_required(f) else _shown(_default(f)),
                 range=rule.range_text,
                 description=rule.description,
             )
@@ -338,6 +337,10 @@ def _rule(cls: type[Any], name: str) -> Setting:
 
 def _is_required(f: "dataclasses.Field[Any]") -> bool:
     return f.default is MISSING and f.default_factory is MISSING
+
+
+def _default(f: "dataclasses.Field[Any]") -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
 def _below(key: str, name: str) -> str:
