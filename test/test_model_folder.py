@@ -250,6 +250,12 @@ def test_a_model_is_replaced_only_when_asked_to_and_nothing_else_ever_is(folder:
     assert (precious / "thesis.tex").read_text() == "x"
 
 
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidModel, match=r"file/tiny' cannot be written"):
+        write_single(tmp_path / "file" / "tiny")
+
+
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "_class_name"])
 def test_components_have_plain_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidModel, match="no name for a component"):

@@ -220,7 +220,7 @@ def adopt_model(path: Path | str, card: ModelCard, *, overwrite: bool = False) -
         overwrite: replace a card that is there.
 
     Raises:
-        InvalidModel: no such folder, its weights cannot be read, or it has a card.
+        InvalidModel: no such folder, or it has a card.
     """
     folder = ModelFolder(path)
     if (folder.path / CARD).exists() and not overwrite:
@@ -274,19 +274,19 @@ def _new_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InvalidModel(f"'{path}' exists already; name another folder or ask to overwrite it")
     if path.exists() and not (path / INDEX).is_file():
         raise InvalidModel(f"'{path}' is no model folder, so it is not overwritten")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nest = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
-        new, old = nest / "new", nest / "old"
-        new.mkdir()
-        yield new
-        if overwrite and path.exists():
-            os.rename(path, old)
-        os.rename(new, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", suffix=".partial", dir=path.parent, ignore_cleanup_errors=True
+        ) as nest:
+            new, old = Path(nest, "new"), Path(nest, "old")
+            new.mkdir()
+            yield new
+            if overwrite and path.exists():
+                os.rename(path, old)
+            os.rename(new, path)
     except OSError as error:
         raise InvalidModel(f"'{path}' cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(nest, ignore_errors=True)
 
 
 def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
