@@ -15,6 +15,8 @@ from fourd_ros.demo.imagining import imagine_recorded
 from fourd_ros.demo.judging import judge
 from fourd_ros.demo.recording import Recording
 from fourd_ros.errors import InvalidBag
+from fourd_ros.evaluation.futures import METRICS
+from fourd_ros.evaluation.results_file import read_results
 from fourd_ros.viewer.browser import SHOTS
 from fourd_ros.viewer.browser import main as take_pictures
 
@@ -90,6 +92,12 @@ def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest
         assert (shown["ready"], shown["errors"]) == ("1", "0")
         assert int(shown["drawn"]) > 5000
     assert hit["description"] != grasp["description"]
+    report = tmp_path / "report"
+    assert str(report / "index.html") in printed
+    assert 'href="report/index.html"' in page.read_text()
+    tables = read_results(report / "results.json")
+    assert [table.title for table in tables] == ["front camera", "wrist camera"]
+    assert all(table.values.shape == (2, 2, len(METRICS)) for table in tables)
     _check_pictures(page, tmp_path / "pictures")
 
 

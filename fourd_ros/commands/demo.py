@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fourd demo``."""
     parser.add_argument("--bag", type=Path, help="bag to replay (default: the one that comes with the package)")
     parser.add_argument(
-        "--out", type=Path, default=DEFAULTS.page.parent, help="folder for index.html (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=DEFAULTS.page.parent,
+        help="folder for index.html and report/ (default: %(default)s)",
     )
     parser.add_argument(
         "--instants",
@@ -66,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         for finding in findings or ("nothing",):
             print(f"  - {finding}")
     address = result.page.resolve().as_uri()
-    print(f"\n{result.seconds:.1f} s in all. Open the page:\n  {address}")
+    print(f"\nEvery figure with its interval: {result.report} (charts, CSV and JSON beside it)")
+    print(f"{result.seconds:.1f} s in all. Open the page:\n  {address}")
     if args.open:
         webbrowser.open(address)
     return 0

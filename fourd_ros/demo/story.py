@@ -1,7 +1,7 @@
 """The whole demo, stage by stage."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +14,21 @@ from fourd_ros.demo.showing import make_candidate, make_clip, make_plots, robot_
 from fourd_ros.demo.stages import Stages
 from fourd_ros.errors import InvalidBag, NoObservation
 from fourd_ros.evaluation.findings import Finding, findings, horizon_table, overall_table
+from fourd_ros.evaluation.report import write_report
+from fourd_ros.evaluation.summary import Summary
 from fourd_ros.evaluation.table import Table
 from fourd_ros.viewer.content import Page
 from fourd_ros.viewer.page import write_page
+
+REPORT = "report"
+"""Folder beside the page."""
 
 STAGES = (
     "read what the bag shows",
     "replay it through ROS 2 and imagine what the commanded motion will bring",
     "compare with what the bag shows later",
     "imagine three other motions from one instant",
-    "write the page",
+    "write the page and the report",
 )
 
 
@@ -60,6 +65,7 @@ class DemoResult:
         tables: the figures.
         page: the written file.
         page_bytes: its size.
+        report: page of the folder with every figure.
         seconds: wall time of the whole.
     """
 
@@ -68,6 +74,7 @@ class DemoResult:
     tables: tuple[Table, ...]
     page: Path
     page_bytes: int
+    report: Path
     seconds: float
 
 
@@ -106,6 +113,7 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
         motions, imagined = _candidates(recording, settings)
         remark(", ".join(f"{motion.name} {motion.trajectory.times[-1]:.1f} s" for motion in motions))
     with stages.next() as remark:
+        report = _write_report(settings, summaries)
         page = Page(
             title=_title(settings),
             lead=_lead(answers, settings),
@@ -120,6 +128,7 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
             ),
             tables=tables,
             provenance=_provenance(settings, recording, answers, stages.elapsed),
+            links=(("Every instant, as charts, CSV and JSON", f"{REPORT}/{report.name}"),),
         )
         size = write_page(page, settings.page)
         remark(f"{size / 1e6:.1f} MB, opens without network")
@@ -129,7 +138,24 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
         tables=tables,
         page=settings.page,
         page_bytes=size,
+        report=report,
         seconds=stages.elapsed,
+    )
+
+
+def _write_report(settings: DemoSettings, summaries: Mapping[str, Summary]) -> Path:
+    """Every figure of every instant, beside the page."""
+    return write_report(
+        settings.page.parent / REPORT,
+        title=f"Imagined futures of {settings.bag.name}, instant by instant",
+        tables=[summary.results for summary in summaries.values()],
+        notes=(
+            f"From each instant the next {settings.horizon:.1f} s were imagined in steps of {settings.step:.2f} s and "
+            "compared with what was recorded; a value is the mean over that horizon. The instants of one recording are "
+            "not independent, so the intervals are narrower than those of many recordings would be.",
+            f"Command: {settings.command_line}. Software: fourd_ros {__version__}.",
+        ),
+        seed=settings.seed,
     )
 
 

@@ -43,17 +43,18 @@ class Metric:
         title = self.title or self.name
         return f"{title} [{self.unit}]" if self.unit else title
 
-    def show(self, value: float, *, unit: bool = False) -> str:
+    def show(self, value: float, *, unit: bool = False, signed: bool = False) -> str:
         """A value in the display unit, `-` where it is not known."""
         if np.isnan(value):
             return "-"
         decimals = (1 if self.unit else 3) if self.decimals is None else self.decimals
-        text = f"{value * self.scale:.{decimals}f}"
+        text = f"{value * self.scale:{'+' if signed else ''}z.{decimals}f}"
         return f"{text} {self.unit}".rstrip() if unit else text
 
-    def show_interval(self, interval: Interval) -> str:
+    def show_interval(self, interval: Interval, *, signed: bool = False) -> str:
         """``estimate [low, high]`` in the display unit."""
-        estimate, low, high = (self.show(float(v)) for v in (interval.estimate, interval.low, interval.high))
+        values = (float(value) for value in (interval.estimate, interval.low, interval.high))
+        estimate, low, high = (self.show(value, signed=signed) for value in values)
         return f"{estimate} [{low}, {high}]"
 
     def is_good(self, value: float) -> bool:

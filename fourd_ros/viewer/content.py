@@ -141,6 +141,7 @@ class Page:
         candidates: futures imagined from one instant.
         tables: the printed figures.
         provenance: how it was made, pairs of name and value.
+        links: pages beside this one, pairs of text and relative address.
     """
 
     title: str
@@ -153,3 +154,4 @@ class Page:
     candidates: tuple[Candidate, ...]
     tables: tuple[Table, ...]
     provenance: tuple[tuple[str, str], ...]
+    links: tuple[tuple[str, str], ...] = ()

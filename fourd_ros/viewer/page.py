@@ -2,8 +2,6 @@
 
 import html
 import json
-import os
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,8 @@ from fourd_ros.viewer.geometry import (
     pack_mesh,
 )
 from fourd_ros.viewer.images import ERROR_LIMIT, clip_films, legend_stops
+from fourd_ros.viewer.templates import fill, scripts, styles
+from fourd_ros.whole_file import whole_file
 
 SCRIPTS = (
     "errors.js",
@@ -59,36 +59,26 @@ def write_page(page: Page, path: Path, *, max_bytes: int = MAX_BYTES) -> int:
             f"the page would have {len(text) / 1e6:.1f} MB, allowed are {max_bytes / 1e6:.1f} MB; "
             "show fewer instants, smaller images or fewer points"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(text)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(text)
     return len(text)
 
 
 def render(page: Page) -> str:
     """The page as one HTML text."""
-    scripts = "\n".join(f"<script>\n{_template(name)}</script>" for name in SCRIPTS)
     parts = {
         "title": html.escape(page.title),
         "lead": html.escape(page.lead),
         "found": _items(page.found),
         "missed": _items(page.missed),
         "tables": "\n".join(_table(table) for table in page.tables),
+        "links": "\n".join(_link(*link) for link in page.links),
         "provenance": _provenance(page.provenance),
-        "style": _template("style.css"),
+        "style": styles("base.css", "style.css"),
         "data": _json(_payload(page)),
-        "scripts": scripts,
+        "scripts": scripts(SCRIPTS),
     }
-    pieces = _template("page.html").split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        name, rest = piece.split("}}", 1)
-        filled.append(parts[name] + rest)
-    return "".join(filled)
+    return fill("page.html", parts)
 
 
 def _payload(page: Page) -> dict[str, object]:
@@ -170,9 +160,9 @@ def _table(table: Table) -> str:
     )
 
 
+def _link(text: str, target: str) -> str:
+    return f'<p><a href="{html.escape(target)}">{html.escape(text)}</a></p>'
+
+
 def _provenance(pairs: tuple[tuple[str, str], ...]) -> str:
     return "\n".join(f"<dt>{html.escape(name)}</dt><dd><code>{html.escape(value)}</code></dd>" for name, value in pairs)
-
-
-def _template(name: str) -> str:
-    return (resources.files("fourd_ros.viewer") / "template" / name).read_text(encoding="utf-8")
