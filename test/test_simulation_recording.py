@@ -62,7 +62,7 @@ def test_the_same_seed_records_the_same_bytes_in_any_process(tmp_path: Path) -> 
     here, there = Target(folder=tmp_path / "here"), Target(folder=tmp_path / "there")
     options = replace(OPTIONS, cameras=("wrist",), max_duration=2.0)
     alone = sorted(summary.seed for summary in record_dataset([3, 4], options, here))
-    parallel = sorted(summary.seed for summary in record_dataset([3, 4], options, there, jobs=2))
+    parallel = sorted(summary.seed for summary in record_dataset([3, 4], options, there, workers=2))
     assert alone == parallel == [3, 4]
     for seed in alone:
         assert here.path(seed, "episode").read_bytes() == there.path(seed, "episode").read_bytes()

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from fourd_ros.commands.arguments import image_size, names, non_negative_float, positive_float, positive_int
+from fourd_ros.commands.arguments import (
+    add_parallel_options,
+    image_size,
+    names,
+    non_negative_float,
+    parallel_options,
+    positive_float,
+    positive_int,
+)
 from fourd_ros.data.episode import Episode, load_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
 from fourd_ros.errors import MissingDependency
@@ -52,9 +59,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("episode", "bag", "both"), default="episode", help="files for each (default episode)"
     )
-    parser.add_argument(
-        "--jobs", type=positive_int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
-    )
+    add_parallel_options(parser)
     parser.add_argument("--json", action="store_true", help="a line of JSON for each new episode, no progress bar")
     _add_recording_options(parser)
     _add_bag_options(parser)
@@ -120,7 +125,7 @@ def _record(args: argparse.Namespace) -> int:
     )
     seeds = range(args.seed, args.seed + args.episodes)
     present = sum(not target.missing(seed) for seed in seeds)
-    summaries = record_dataset(seeds, options, target, jobs=args.jobs)
+    summaries = record_dataset(seeds, options, target, **parallel_options(args))
     bar = tqdm(summaries, total=args.episodes, initial=present, unit="episode", disable=args.json)
     done = list(_announced(bar, as_json=args.json))
     if not args.json:

@@ -13,6 +13,7 @@ from fourd_ros.data.dataset_card import DatasetCard, read_card, write_card
 from fourd_ros.data.episode import FILE_NAME, Episode, take_apart
 from fourd_ros.data.episode_index import (
     INDEX,
+    SHARDS,
     EpisodeRow,
     make_row,
     part_names,
@@ -61,6 +62,7 @@ class EpisodeDatasetWriter:
         self._part, self._max_shard_bytes = part, max_shard_bytes
         self._claim(card)
         self._lock = _lock_part(self.folder, part)
+        self._sweep()
         self._names = set(read_columns(self.folder, ["name"])["name"])
         self._shard = self._free_shard()
         self._rows: list[EpisodeRow] = []
@@ -116,6 +118,12 @@ class EpisodeDatasetWriter:
             read_card(self.folder)
         else:
             write_card(self.folder, card or DatasetCard(name=self.folder.resolve().name))
+
+    def _sweep(self) -> None:
+        """Remove the unfinished files of a writer of this part that was killed."""
+        for kind in (INDEX, SHARDS):
+            for partial in (self.folder / kind).glob(f".{self._part}-[0-9]*.partial"):
+                partial.unlink()
 
     def _free_shard(self) -> str:
         """The first that has no part of the index; what an interrupted writer left of it is overwritten."""

@@ -1,16 +1,15 @@
 """Many episodes into one folder: in parallel, resumable, the same for the same seeds."""
 
 import json
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from fourd_ros.data.episode import Episode, load_episode, save_episode
 from fourd_ros.data.episode_bag import BagOptions, write_bag
+from fourd_ros.data.parallel import run_jobs
 from fourd_ros.errors import InvalidEpisode
 from fourd_ros.simulation.recording import RecordingOptions, episode_name, record_episode
 from fourd_ros.whole_file import write_whole
@@ -19,9 +18,6 @@ Format = Literal["episode", "bag"]
 
 FORMATS: tuple[Format, ...] = ("episode", "bag")
 MANIFEST = "recording.json"
-
-# One process does one core's work; more threads would only get into each other's way.
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +63,13 @@ class EpisodeSummary:
 
 
 def record_dataset(
-    seeds: Sequence[int], options: RecordingOptions, target: Target, *, jobs: int = 1
+    seeds: Sequence[int],
+    options: RecordingOptions,
+    target: Target,
+    *,
+    workers: int = 1,
+    ray: bool = False,
+    address: str | None = None,
 ) -> Iterator[EpisodeSummary]:
     """Record what is missing; yields a summary of each new episode as it is finished.
 
@@ -75,28 +77,21 @@ def record_dataset(
         seeds: of the episodes.
         options: what they have in common.
         target: where they go.
-        jobs: processes; 1 records in this one.
+        workers: processes; 1 records in this one.
+        ray: record in Ray tasks.
+        address: of a Ray cluster that sees the same folder; see `run_jobs`.
 
     Raises:
         InvalidEpisode: the folder holds episodes that were recorded with other options.
         UnknownTask: there is no such task or policy.
         MissingDependency: no OpenGL library is installed.
+        JobFailed: see `run_jobs`.
     """
     _claim(target.folder, options)
-    todo = [seed for seed in seeds if target.missing(seed)]
-    if jobs == 1 or len(todo) < 2:
-        for seed in todo:
-            yield _record_one(seed, options, target)
-        return
-    os.environ.update(_ONE_THREAD)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=spawn) as pool:
-        futures = [pool.submit(_record_one, seed, options, target) for seed in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    jobs = {episode_name(seed): seed for seed in seeds if target.missing(seed)}
+    record = partial(_record_one, options=options, target=target)
+    for _, summary in run_jobs(record, jobs, workers=workers, ray=ray, address=address):
+        yield summary
 
 
 def _claim(folder: Path, options: RecordingOptions) -> None:
@@ -122,7 +117,7 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _record_one(seed: int, options: RecordingOptions, target: Target) -> EpisodeSummary:
+def _record_one(seed: int, *, options: RecordingOptions, target: Target) -> EpisodeSummary:
     missing = target.missing(seed)
     done = target.path(seed, "episode")
     # A folder may get bags beside the episodes that are there already.

@@ -1,0 +1,175 @@
+"""Many jobs at once: in processes of this machine, or as Ray tasks.
+
+A job must be idempotent: done twice, it leaves what it leaves when done once. Then a killed worker costs nothing but
+time, because its job is simply done again.
+"""
+
+import logging
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from fourd_ros.errors import FourdError, JobFailed, MissingDependency
+from fourd_ros.machine import pip_install
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+ATTEMPTS = 3
+"""How often a job is begun whose worker dies."""
+
+_CONNECT_SECONDS = 5.0
+
+# One worker does one core's work; more threads would only get into each other's way.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+
+
+def run_jobs(
+    function: Callable[[Job], Result],
+    jobs: Mapping[str, Job],
+    *,
+    workers: int = 1,
+    ray: bool = False,
+    address: str | None = None,
+) -> Iterator[tuple[str, Result]]:
+    """Do every job and yield its key and result as it is done.
+
+    Args:
+        function: of a module, or a `functools.partial` of one, so that another process can import it; its argument
+            and result travel by pickle.
+        jobs: by key.
+        workers: processes at a time; 1 without Ray does the jobs in this process.
+        ray: do them as Ray tasks.
+        address: of a Ray cluster; without one, a local cluster of that many workers is started, heard on loopback only.
+
+    Raises:
+        FourdError: of a job, with its key in front.
+        JobFailed: a job raised something else, its worker died `ATTEMPTS` times, or there is no such cluster.
+        MissingDependency: Ray is not installed.
+    """
+    if ray:
+        return _run_on_ray(function, jobs, workers=workers, address=address)
+    if workers == 1 or len(jobs) < 2:
+        return _run_here(function, jobs)
+    return _run_in_processes(function, jobs, workers=min(workers, len(jobs)))
+
+
+def _run_here(function: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+    for key, job in jobs.items():
+        try:
+            result = function(job)
+        except Exception as error:
+            raise _failure(key, error) from error
+        yield key, result
+
+
+def _run_in_processes(
+    function: Callable[[Job], Result], jobs: Mapping[str, Job], *, workers: int
+) -> Iterator[tuple[str, Result]]:
+    os.environ.update(_ONE_THREAD)
+    waiting = [(key, 1) for key in reversed(list(jobs))]
+    # A pool of one process each: when one dies, it is known which job it had, and the others work on.
+    idle = [_one_process() for _ in range(workers)]
+    busy: dict[Future[Result], tuple[str, int, ProcessPoolExecutor]] = {}
+    try:
+        while waiting or busy:
+            while waiting and idle:
+                key, attempt = waiting.pop()
+                pool = idle.pop()
+                busy[pool.submit(function, jobs[key])] = (key, attempt, pool)
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                key, attempt, pool = busy.pop(future)
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    if attempt == ATTEMPTS:
+                        raise JobFailed(f"{key}: its process died {ATTEMPTS} times; is there enough memory?")
+                    waiting.append((key, attempt + 1))
+                    pool.shutdown()
+                    idle.append(_one_process())
+                elif error is not None:
+                    raise _failure(key, error) from error
+                else:
+                    idle.append(pool)
+                    yield key, future.result()
+    finally:
+        for pool in [*idle, *(pool for _, _, pool in busy.values())]:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _run_on_ray(
+    function: Callable[[Job], Result], jobs: Mapping[str, Job], *, workers: int, address: str | None
+) -> Iterator[tuple[str, Result]]:
+    ray = _import_ray(local=address is None)
+    started = not ray.is_initialized()
+    if started:
+        _join(ray, workers=workers, address=address)
+    keys: dict[Any, str] = {}
+    try:
+        task = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_call)
+        shared = ray.put(function)
+        keys = {task.remote(shared, job): key for key, job in jobs.items()}
+        while keys:
+            (done, *_), _ = ray.wait(list(keys), num_returns=1)
+            key = keys.pop(done)
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                raise _failure(key, error.cause) from error
+            except ray.exceptions.RayError as error:
+                raise JobFailed(f"{key}: its worker died {ATTEMPTS} times: {error}") from error
+            yield key, result
+    finally:
+        for unfinished in keys:
+            ray.cancel(unfinished, force=True)
+        if started:
+            ray.shutdown()
+
+
+def _call(function: Callable[[Job], Result], job: Job) -> Result:
+    return function(job)
+
+
+def _import_ray(*, local: bool) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if local:
+        # Whatever its name says, this is the switch that binds a cluster of one machine to loopback, on Linux too.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependency(f"--ray needs Ray ({error}): {pip_install('ray')}") from error
+    return ray
+
+
+def _join(ray: Any, *, workers: int, address: str | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+        return
+    try:
+        _check_reachable(address)
+        ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise JobFailed(f"there is no Ray cluster at '{address}': {error}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+
+
+def _failure(key: str, error: BaseException) -> FourdError:
+    """The error of a job, with its key in front."""
+    if isinstance(error, FourdError):
+        return type(error)(f"{key}: {error}")
+    return JobFailed(f"{key}: {type(error).__name__}: {error}")
