@@ -1,7 +1,7 @@
 """How an episode's arrays are called and shaped as features of a LeRobot data set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -63,37 +63,47 @@ class FeatureSet:
     @classmethod
     def of(cls, row: EpisodeRow, *, without: tuple[str, ...] = ()) -> "FeatureSet":
         """Features of an episode, less what is left out."""
-        cameras = (
-            IndexedCamera(
-                name=camera.name,
-                width=camera.width,
-                height=camera.height,
-                **{field: getattr(camera, field) and field not in without for field in OPTIONAL},
-            )
-            for camera in row.cameras
-        )
+        left_out: dict[str, Any] = dict.fromkeys(without, False)
         return cls(
             rate=row.rate,
             joint_names=row.joint_names,
             action_names=row.action_names,
-            cameras=tuple(sorted(cameras, key=lambda camera: camera.name)),
+            cameras=_by_name(replace(camera, **left_out) for camera in row.cameras),
+        )
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> "FeatureSet":
+        """Features of an episode that was taken apart.
+
+        Raises:
+            KeyError, TypeError, AttributeError: facts are missing or of another kind.
+        """
+        return cls(
+            rate=facts["rate"],
+            joint_names=tuple(facts["joint_names"]),
+            action_names=tuple(facts["action_names"]),
+            cameras=_by_name(
+                IndexedCamera(name=name, **{key: view[key] for key in ("width", "height", *OPTIONAL)})
+                for name, view in facts["views"].items()
+            ),
         )
 
     @cached_property
     def columns(self) -> dict[str, Column]:
         """Features that are numbers, by name."""
-        joints = {"shape": (len(self.joint_names),), "names": self.joint_names}
-        columns = {STATE: Column(array="measured", **joints), VELOCITY: Column(array="velocities", **joints)}
-        commanded = Column(array="commanded", **joints)
+        columns = {STATE: self._joints("measured"), VELOCITY: self._joints("velocities")}
         if self.action_names:
             columns[ACTION] = Column(array="actions", shape=(len(self.action_names),), names=self.action_names)
-            columns[COMMANDED] = commanded
+            columns[COMMANDED] = self._joints("commanded")
         else:
-            columns[ACTION] = commanded
+            columns[ACTION] = self._joints("commanded")
         columns[TIME] = Column(array="times", shape=(1,))
         for camera in self.cameras:
             columns[POSE + key_of(camera.name)] = Column(array=f"{camera.name}/T_world_camera", shape=(4, 4))
         return columns
+
+    def _joints(self, array: str) -> Column:
+        return Column(array=array, shape=(len(self.joint_names),), names=self.joint_names)
 
     @property
     def action(self) -> Column:
@@ -140,6 +150,10 @@ class FeatureSet:
             f"{self.rate:g} Hz, joints {', '.join(self.joint_names)}, "
             f"actions {', '.join(self.action_names) or 'as commanded'}, cameras {cameras or 'none'}"
         )
+
+
+def _by_name(cameras: Iterable[IndexedCamera]) -> tuple[IndexedCamera, ...]:
+    return tuple(sorted(cameras, key=lambda camera: camera.name))
 
 
 def key_of(camera: str) -> str:

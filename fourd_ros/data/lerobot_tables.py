@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fourd_ros.data.lerobot_features import COUNTERS, FeatureSet
 from fourd_ros.data.lerobot_statistics import QUANTILES, Statistics
-from fourd_ros.errors import MissingDependency
-from fourd_ros.machine import pip_install
 from fourd_ros.whole_file import whole_file
 
 EXTRA_ARRAY = ("name", "shape", "values")
@@ -28,15 +28,14 @@ def write_tables(path: Path, schema: Any) -> Iterator[Callable[[Any], None]]:
         path: of the file.
         schema: of all tables; None takes that of the only one.
     """
-    arrow = pyarrow()
     writer: Any = None
 
     def write(table: Any) -> None:
         nonlocal writer
         if isinstance(table, list):
-            table = arrow.Table.from_pylist(table, schema=schema)
+            table = pa.Table.from_pylist(table, schema=schema)
         if writer is None:
-            writer = arrow.parquet.ParquetWriter(file, schema or table.schema)
+            writer = pq.ParquetWriter(file, schema or table.schema)
         writer.write_table(table)
 
     with whole_file(path) as file:
@@ -47,73 +46,69 @@ def write_tables(path: Path, schema: Any) -> Iterator[Callable[[Any], None]]:
 
 def data_schema(features: FeatureSet) -> Any:
     """Columns of the files in ``data/``."""
-    arrow = pyarrow()
-    image = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
-    return arrow.schema(
+    image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    return pa.schema(
         [
             *((key, _column_type(column.shape)) for key, column in features.columns.items()),
             *((key, image) for key in (*features.depth, *features.segmentation)),
-            *((key, getattr(arrow, dtype)()) for key, dtype in COUNTERS.items()),
+            *((key, getattr(pa, dtype)()) for key, dtype in COUNTERS.items()),
         ]
     )
 
 
 def data_table(features: FeatureSet, numbers: Mapping[str, NDArray[Any]], images: Mapping[str, Sequence[bytes]]) -> Any:
     """Some frames; `numbers` by feature, shape [T, *], and `images` by feature, bytes of T files."""
-    arrow, schema = pyarrow(), data_schema(features)
+    schema = data_schema(features)
     columns: dict[str, Any] = {key: _column(np.ascontiguousarray(values)) for key, values in numbers.items()}
     for key, files in images.items():
-        nowhere = arrow.nulls(len(files), arrow.string())
-        columns[key] = arrow.StructArray.from_arrays([arrow.array(files, arrow.binary()), nowhere], ["bytes", "path"])
-    return arrow.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+        nowhere = pa.nulls(len(files), pa.string())
+        columns[key] = pa.StructArray.from_arrays([pa.array(files, pa.binary()), nowhere], ["bytes", "path"])
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _column_type(shape: tuple[int, ...]) -> Any:
     """As ``datasets`` stores such features: a number alone, a list of fixed size, or lists in lists."""
-    arrow = pyarrow()
     if len(shape) == 1:
-        return arrow.float64() if shape == (1,) else arrow.list_(arrow.float64(), shape[0])
-    nested = arrow.float64()
+        return pa.float64() if shape == (1,) else pa.list_(pa.float64(), shape[0])
+    nested = pa.float64()
     for _ in shape:
-        nested = arrow.list_(nested)
+        nested = pa.list_(nested)
     return nested
 
 
 def _column(values: NDArray[Any]) -> Any:
-    arrow, shape = pyarrow(), values.shape[1:]
-    column = arrow.array(values.reshape(-1))
+    shape = values.shape[1:]
+    column = pa.array(values.reshape(-1))
     if len(shape) == 1:
-        return column if shape == (1,) else arrow.FixedSizeListArray.from_arrays(column, shape[0])
+        return column if shape == (1,) else pa.FixedSizeListArray.from_arrays(column, shape[0])
     for size in reversed(shape):
-        column = arrow.ListArray.from_arrays(np.arange(0, len(column) + 1, size, dtype=np.int32), column)
+        column = pa.ListArray.from_arrays(np.arange(0, len(column) + 1, size, dtype=np.int32), column)
     return column
 
 
 def extras_schema() -> Any:
     """Columns of the files in ``meta/fourd/``."""
-    arrow = pyarrow()
-    shape, values = arrow.list_(arrow.int64()), arrow.list_(arrow.float64())
-    array = arrow.struct(dict(zip(EXTRA_ARRAY, (arrow.string(), shape, values), strict=True)))
-    return arrow.schema(
+    shape, values = pa.list_(pa.int64()), pa.list_(pa.float64())
+    array = pa.struct(dict(zip(EXTRA_ARRAY, (pa.string(), shape, values), strict=True)))
+    return pa.schema(
         {
-            "episode_index": arrow.int64(),
-            "metadata": arrow.string(),
-            "robot_description": arrow.string(),
-            "arrays": arrow.list_(array),
+            "episode_index": pa.int64(),
+            "metadata": pa.string(),
+            "robot_description": pa.string(),
+            "arrays": pa.list_(array),
         }
     )
 
 
 def episodes_schema(features: FeatureSet) -> Any:
     """Columns of the files in ``meta/episodes/``."""
-    arrow = pyarrow()
-    whole, seconds = arrow.int64(), arrow.float64()
+    whole, seconds = pa.int64(), pa.float64()
     place = {"chunk_index": whole, "file_index": whole}
     times = {"from_timestamp": seconds, "to_timestamp": seconds}
-    return arrow.schema(
+    return pa.schema(
         {
             "episode_index": whole,
-            "tasks": arrow.list_(arrow.string()),
+            "tasks": pa.list_(pa.string()),
             "length": whole,
             "dataset_from_index": whole,
             "dataset_to_index": whole,
@@ -140,19 +135,17 @@ def _statistics_axes(features: FeatureSet) -> dict[str, int]:
 
 
 def _statistics_types(axes: int) -> dict[str, Any]:
-    arrow = pyarrow()
-    nested = arrow.float64()
+    nested = pa.float64()
     for _ in range(axes):
-        nested = arrow.list_(nested)
-    return {**dict.fromkeys(_VALUES, nested), "count": arrow.list_(arrow.int64())}
+        nested = pa.list_(nested)
+    return {**dict.fromkeys(_VALUES, nested), "count": pa.list_(pa.int64())}
 
 
 def read_statistics(path: Path, features: FeatureSet) -> Iterator[dict[str, Statistics]]:
     """The statistics of every episode in a file of ``meta/episodes/``."""
-    arrow = pyarrow()
     keys = _statistics_axes(features)
     columns = [f"stats/{key}/{name}" for key in keys for name in (*_VALUES, "count")]
-    for row in arrow.parquet.read_table(path, columns=columns, partitioning=None).to_pylist():
+    for row in pq.read_table(path, columns=columns, partitioning=None).to_pylist():
         yield {
             key: {name: np.array(row[f"stats/{key}/{name}"]) for name in (*_VALUES, "count")}
             for key in keys
@@ -162,7 +155,6 @@ def read_statistics(path: Path, features: FeatureSet) -> Iterator[dict[str, Stat
 
 def tasks_table(tasks: Sequence[str]) -> Any:
     """Tasks by number, as pandas writes them: the words are the index."""
-    arrow = pyarrow()
 
     def noted(name: str, kind: str, numpy_kind: str) -> dict[str, Any]:
         return {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy_kind, "metadata": None}
@@ -174,19 +166,5 @@ def tasks_table(tasks: Sequence[str]) -> Any:
         "columns": [noted("task_index", "int64", "int64"), noted("task", "unicode", "object")],
         "pandas_version": "2.0.0",
     }
-    table = arrow.table({"task_index": arrow.array(range(len(tasks)), arrow.int64()), "task": list(tasks)})
+    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": list(tasks)})
     return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
-
-
-def pyarrow() -> Any:
-    """The library, with its parquet part.
-
-    Raises:
-        MissingDependency: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependency(f"data sets need pyarrow ({error}): {pip_install('pyarrow')}") from error
-    return pyarrow

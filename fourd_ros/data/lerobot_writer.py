@@ -82,7 +82,7 @@ def convert(
 
     Raises:
         InvalidDataset: episodes are damaged.
-        MissingDependency: pyarrow or PyAV is not installed.
+        MissingDependency: Ray was asked for and is not installed.
     """
     jobs = {
         f"file {file.chunk}/{file.file}": _FileJob(
@@ -177,7 +177,7 @@ def _blocks(job: _FileJob, number: int, source: _StoredArrays, found: dict[str, 
     counters = _counters(job, number, frames)
     for key, values in {**numbers, **counters}.items():
         _keep(found, key, statistics_of(values))
-    images = {
+    images: dict[str, tuple[str, _DepthColumn | _LabelColumn]] = {
         **{key: (f"{camera.name}/depth", _DepthColumn()) for key, camera in features.depth.items()},
         **{key: (f"{camera.name}/segmentation", _LabelColumn()) for key, camera in features.segmentation.items()},
     }

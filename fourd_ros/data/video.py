@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import InvalidDataset, InvalidImage, InvalidParameter, MissingDependency
-from fourd_ros.machine import pip_install
+from fourd_ros.errors import InvalidDataset, InvalidImage, InvalidParameter
 from fourd_ros.whole_file import whole_file
 
 Picture = NDArray[np.uint8]
@@ -83,7 +82,8 @@ def encode(pictures: Iterable[Picture], path: Path, *, rate: float, video: Video
         InvalidImage: there is no picture, their sizes differ, or the encoder does not take them.
         InvalidParameter: no film has that rate.
     """
-    av = _av()
+    import av
+
     pictures = iter(pictures)
     first = next(pictures, None)
     if first is None:
@@ -105,7 +105,8 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         InvalidDataset: unreadable.
     """
-    av = _av()
+    import av
+
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -114,7 +115,7 @@ def describe(path: Path) -> dict[str, Any]:
                 "video.width": stream.width,
                 "video.codec": stream.codec.canonical_name,
                 "video.pix_fmt": stream.pix_fmt,
-                "video.fps": plain(float(stream.average_rate)),
+                "video.fps": plain(float(stream.average_rate or 0)),
                 "video.channels": 3,
                 "is_depth_map": False,
                 "has_audio": False,
@@ -143,7 +144,8 @@ def decode(path: Path, *, size: tuple[int, int], rate: float, start: float = 0.0
     Raises:
         InvalidDataset: unreadable, of another size, or a picture is missing.
     """
-    av = _av()
+    import av
+
     try:
         with av.open(str(path)) as container:
             yield from _pictures(container, size, rate, start)
@@ -204,11 +206,3 @@ def _pictures(container: Any, size: tuple[int, int], rate: float, start: float) 
 def _check_size(picture: Any, size: tuple[int, int]) -> None:
     if (picture.width, picture.height) != size:
         raise InvalidImage(f"its pictures are {picture.width} x {picture.height}, needed {size[0]} x {size[1]}")
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependency(f"films need PyAV ({error}): {pip_install('av')}") from error
-    return av

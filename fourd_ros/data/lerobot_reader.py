@@ -1,0 +1,216 @@
+"""Reading LeRobotDataset v3.0 folders into data sets of episodes.
+
+Folders that `lerobot_writer` wrote come back exactly; from others comes what LeRobot has a place for.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.data.dataset_card import DatasetCard
+from fourd_ros.data.depth_steps import to_steps
+from fourd_ros.data.dropped import Dropped
+from fourd_ros.data.episode import Episode, put_together
+from fourd_ros.data.episode_writer import EpisodeDatasetWriter
+from fourd_ros.data.lerobot_features import FeatureSet
+from fourd_ros.data.lerobot_foreign import ForeignOptions, ForeignReading, plan_foreign
+from fourd_ros.data.lerobot_frames import EpisodeFrames, frames_of, stacked
+from fourd_ros.data.lerobot_info import EpisodePlace, LeRobotFolder, read_json
+from fourd_ros.data.lerobot_layout import CONVERSION
+from fourd_ros.data.parallel import run_jobs
+from fourd_ros.errors import FourdError, InvalidDataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A LeRobot folder on its way into a data set.
+
+    Args:
+        folder: of LeRobot.
+        dataset: folder to be written.
+        files: episodes of every file of numbers, by chunk and file.
+        foreign: how a folder is understood that `lerobot_writer` did not write; None for one that it did.
+    """
+
+    folder: Path
+    dataset: Path
+    files: Mapping[tuple[int, int], tuple[EpisodePlace, ...]]
+    foreign: ForeignReading | None
+
+    @property
+    def frames(self) -> int:
+        """Of all episodes together."""
+        return sum(episode.frames for episodes in self.files.values() for episode in episodes)
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """What will not be there."""
+        return self.foreign.dropped if self.foreign else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadFile:
+    """What was done for one file of LeRobot's.
+
+    Args:
+        frames: in it.
+        added: episodes that are new in the data set.
+        known: episodes that were there already.
+    """
+
+    frames: int
+    added: int
+    known: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FileJob:
+    folder: Path
+    dataset: Path
+    chunk: int
+    file: int
+    episodes: tuple[EpisodePlace, ...]
+    foreign: ForeignReading | None
+
+
+def plan_reading(folder: Path, dataset: Path, options: ForeignOptions | None = None) -> Reading:
+    """Look at a LeRobot folder and decide how its features are understood.
+
+    Args:
+        folder: of LeRobot.
+        dataset: folder of episodes; may hold what an interrupted reading left.
+        options: what folders do not say that `lerobot_writer` did not write.
+
+    Raises:
+        InvalidDataset: no LeRobotDataset v3.0, damaged, or without joints.
+        MissingCamera: a camera's calibration is not known.
+    """
+    source = LeRobotFolder(folder)
+    return Reading(
+        folder=folder,
+        dataset=dataset,
+        files={place: tuple(episodes) for place, episodes in source.files().items()},
+        foreign=None if source.exact else plan_foreign(source, options or ForeignOptions()),
+    )
+
+
+def read(reading: Reading, *, workers: int = 1, ray: bool = False, address: str | None = None) -> Iterator[ReadFile]:
+    """Add what is missing to the data set; yields each of LeRobot's files as it is done.
+
+    Args:
+        reading: what `plan_reading` found.
+        workers: processes at a time.
+        ray: work as Ray tasks.
+        address: of a Ray cluster.
+
+    Raises:
+        InvalidDataset: the folder is damaged.
+        MissingDependency: Ray was asked for and is not installed.
+    """
+    # The card is there before the workers, so that none of them makes one up.
+    EpisodeDatasetWriter(reading.dataset, card=_card(reading)).close()
+    jobs = {
+        f"file {chunk}/{file}": _FileJob(
+            folder=reading.folder,
+            dataset=reading.dataset,
+            chunk=chunk,
+            file=file,
+            episodes=episodes,
+            foreign=reading.foreign,
+        )
+        for (chunk, file), episodes in reading.files.items()
+    }
+    for _, done in run_jobs(_read_file, jobs, workers=workers, ray=ray, address=address):
+        yield done
+
+
+def _card(reading: Reading) -> DatasetCard | None:
+    if reading.foreign:
+        return None
+    path = reading.folder / CONVERSION
+    try:
+        return DatasetCard(**read_json(path)["card"])
+    except (KeyError, TypeError) as error:
+        raise InvalidDataset(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read_file(job: _FileJob) -> ReadFile:
+    source = LeRobotFolder(job.folder)
+    understand = _Foreign(source, job.foreign) if job.foreign else _Exact(source, job.chunk, job.file)
+    added = 0
+    with EpisodeDatasetWriter(job.dataset, part=f"lerobot-{job.chunk:03d}-{job.file:03d}") as writer:
+        todo = [place for place in job.episodes if not writer.has(understand.name(place.index))]
+        for place, rows in frames_of(source.data_path(job.chunk, job.file), todo):
+            try:
+                writer.add(understand.episode(EpisodeFrames(source, place, rows)))
+            except (FourdError, KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InvalidDataset(f"episode {place.index} of '{job.folder}': {error}") from error
+            added += 1
+    return ReadFile(frames=sum(place.frames for place in job.episodes), added=added, known=len(job.episodes) - added)
+
+
+class _Foreign:
+    """Episodes that others wrote."""
+
+    def __init__(self, source: LeRobotFolder, reading: ForeignReading) -> None:
+        self._reading, self._tasks = reading, source.tasks()
+
+    def name(self, index: int) -> str:
+        return self._reading.episode_name(index)
+
+    def episode(self, frames: EpisodeFrames) -> Episode:
+        return self._reading.episode(frames, self._tasks)
+
+
+class _Exact:
+    """Episodes that `lerobot_writer` wrote, with all that LeRobot has no place for."""
+
+    def __init__(self, source: LeRobotFolder, chunk: int, file: int) -> None:
+        self._rows = source.extras(chunk, file)
+        self._folder = source.folder
+
+    def name(self, index: int) -> str:
+        return str(self._facts(index)["name"])
+
+    def episode(self, frames: EpisodeFrames) -> Episode:
+        row = self._rows[frames.place.index]
+        facts = {**self._facts(frames.place.index), "robot_description": row["robot_description"]}
+        arrays = {array["name"]: _kept_array(array) for array in row["arrays"]} | _frame_arrays(frames, facts)
+        return put_together(facts, arrays.__getitem__)
+
+    def _facts(self, index: int) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._rows[index]["metadata"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidDataset(f"'{self._folder}': meta/fourd lacks episode {index}: {error}") from error
+
+
+def _kept_array(array: Mapping[str, Any]) -> NDArray[np.float64]:
+    return np.array(array["values"], np.float64).reshape(array["shape"])
+
+
+def _frame_arrays(frames: EpisodeFrames, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """What LeRobot has a place for."""
+    features, steps = FeatureSet.of_facts(facts), frames.place.frames
+    arrays: dict[str, NDArray[Any]] = {}
+    for key, column in features.columns.items():
+        values = frames.numbers(key, column.shape)
+        arrays[column.array] = values[:, 0] if column.array == "times" else values
+    for key, camera in features.films.items():
+        size = (camera.width, camera.height)
+        shape = (steps, camera.height, camera.width)
+        arrays[f"{camera.name}/rgb"] = stacked(frames.film(key, size), (*shape, 3), np.uint8)
+    for key, camera in features.depth.items():
+        size = (camera.width, camera.height)
+        images = (to_steps(image) for image in frames.images(key, size, "F"))
+        arrays[f"{camera.name}/depth"] = stacked(images, (steps, size[1], size[0]), np.uint16)
+    for key, camera in features.segmentation.items():
+        size = (camera.width, camera.height)
+        labels = frames.images(key, size, "L")
+        arrays[f"{camera.name}/segmentation"] = stacked(labels, (steps, size[1], size[0]), np.uint8)
+    return arrays
