@@ -105,8 +105,10 @@ def push_pull(values: Floats, known: Mask) -> Floats:
         return values
     height, width = values.shape
     border = ((0, height % 2), (0, width % 2))
-    total, count = (_halved(np.pad(image, border)) for image in (values * known, known.astype(np.float32)))
-    coarse = push_pull(total / np.maximum(count, np.float32(1)), count > 0)
+    total, count = (
+        _halved(np.pad(image, border)) for image in (np.where(known, values, np.float32(0)), known.astype(np.float32))
+    )
+    coarse = push_pull((total / np.maximum(count, 1)).astype(np.float32), count > 0)
     return np.where(known, values, _doubled(coarse)[:height, :width])
 
 
@@ -127,7 +129,7 @@ def _nearest(values: Floats, known: Mask, holes: Holes) -> tuple[Floats, Floats]
     )
     by_label = np.zeros(labels.max() + 1, np.float32)
     by_label[labels[known]] = values[known]
-    return by_label[labels[holes]], distance[holes]
+    return by_label[labels[holes]], np.asarray(distance[holes], np.float32)
 
 
 def _halved(image: Floats) -> Floats:

@@ -70,10 +70,9 @@ class DepthCompletionNetwork(nn.Module):
         self.up = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs])
         self.decoder = nn.ModuleList([Block(fine) for fine, _ in pairs])
         self.head = nn.Conv2d(channels[0], PIXELS * (fills + 2), 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        _zero(self.head)
         with torch.no_grad():
-            self.head.bias[:PIXELS] = PREFERENCE
+            self._head_bias[:PIXELS] = PREFERENCE
         self.scale_errors(math.exp(EXPECTED_LOG_SCALE))
 
     @classmethod
@@ -89,7 +88,12 @@ class DepthCompletionNetwork(nn.Module):
     @torch.no_grad()
     def scale_errors(self, factor: float) -> None:
         """Multiply every scale that the network will ever say, to calibrate them."""
-        self.head.bias[-PIXELS:] += math.log(factor)
+        self._head_bias[-PIXELS:] += math.log(factor)
+
+    @property
+    def _head_bias(self) -> Tensor:
+        assert self.head.bias is not None
+        return self.head.bias
 
     def onnx_signature(self) -> OnnxSignature:
         """How it is called, for the export."""
@@ -124,7 +128,7 @@ class DepthCompletionNetwork(nn.Module):
         for up, block in reversed(list(zip(self.up, self.decoder, strict=True))):
             x = block(functional.interpolate(up(x), scale_factor=2.0, mode="nearest") + skips.pop())
         pixels = functional.pixel_shuffle(self.head(functional.relu(x)), 2)
-        weights, correction, log_scale = pixels.split([self.fills, 1, 1], dim=1)
+        weights, correction, log_scale = torch.split(pixels, [self.fills, 1, 1], dim=1)
         return Opinion(weights.softmax(dim=1), correction, log_scale.clamp(LEAST_LOG_SCALE, GREATEST_LOG_SCALE))
 
 
@@ -135,9 +139,14 @@ class Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _zero(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape [B, C, H, W] as given."""
-        return x + self.second(functional.relu(self.first(functional.relu(x))))
+        change: Tensor = self.second(functional.relu(self.first(functional.relu(x))))
+        return x + change
+
+
+def _zero(convolution: nn.Conv2d) -> None:
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)

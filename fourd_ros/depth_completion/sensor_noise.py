@@ -137,7 +137,7 @@ class DepthSensor:
         height, width = inverse.shape
         shift = np.rint(rng.normal(0.0, self.lateral_noise * width, (2, height, width))).astype(np.intp)
         rows = np.clip(np.arange(height)[:, None] + shift[0], 0, height - 1)
-        return inverse[rows, np.clip(np.arange(width) + shift[1], 0, width - 1)]
+        return np.asarray(inverse[rows, np.clip(np.arange(width) + shift[1], 0, width - 1)])
 
     def _mixed(self, inverse: Floats, edges: Mask, rng: np.random.Generator) -> Floats:
         """Flying pixels: between the nearest and the farthest of their neighbours."""

@@ -163,6 +163,9 @@ class StillFolder:
             segmentation=arrays.array("segmentation")[row],
         )
 
+    def __iter__(self) -> Iterator[Still]:
+        return (self[index] for index in range(len(self)))
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_shards": {}}  # each process maps the files by itself
 
