@@ -93,7 +93,7 @@ class _Run:
             parts=self._config.gradient_accumulation,
         )
         self._checkpoints, self._best = CheckpointFolder(run.checkpoints), CheckpointFolder(run.best)
-        seed_everything(self._config.seed, 0, 0)
+        seed_everything(self._config.seed, 0, 0, accelerator.device)
         self._learner = Learner(task, accelerator)
         self._step = 0
         self._fresh: list[torch.Tensor] = []  # numbers of steps that are still on the device
@@ -145,7 +145,7 @@ class _Run:
         logger.info("training from step %d to %d in %s", self._step, config.steps, self._run.path)
         with StopRequest(self._accelerator) as stop:
             for step in steps:
-                seed_everything(config.seed, step + 1, process)
+                seed_everything(config.seed, step + 1, process, self._accelerator.device)
                 self._fresh.append(self._learner.step(step, self._next_parts(loader)))
                 self._step = step + 1
                 if self._recorder is not None:

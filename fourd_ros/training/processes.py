@@ -37,10 +37,13 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     )
 
 
-def seed_everything(seed: int, step: int, process: int) -> None:
-    """Seed torch, NumPy and Python for one step of one process."""
+def seed_everything(seed: int, step: int, process: int, device: torch.device) -> None:
+    """Seed torch (on the CPU and on `device`), NumPy and Python for one step of one process."""
     number = step_seed(seed, step, process)
-    torch.manual_seed(number)
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(number)  # what is below spends a millisecond on GPUs that are not there
+    else:
+        torch.manual_seed(number)
     np.random.seed(number)
     random.seed(number)
 

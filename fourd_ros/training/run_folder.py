@@ -1,6 +1,7 @@
 """The folder of a run: where everything lies, and a record of what made it."""
 
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -116,7 +117,6 @@ def environment() -> dict[str, Any]:
     """What a result may depend on: Python, packages, processor, revision of the code; no names of hosts or people."""
     import torch
 
-    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
@@ -127,8 +127,15 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git": _git(),
-        "packages": dict(sorted(packages.items())),
+        "packages": _packages(),
     }
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    """Versions of all that is installed, by name."""
+    descriptions = (distribution.metadata for distribution in importlib.metadata.distributions())
+    return dict(sorted((str(found["Name"]), str(found["Version"])) for found in descriptions))
 
 
 def _git() -> dict[str, Any] | None:
