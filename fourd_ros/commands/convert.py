@@ -23,12 +23,13 @@ _GB = 10**9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from fourd_ros.model_io.conversion import DTYPES
-    from fourd_ros.model_io.converters import CONVERTERS, find_converter
+    from fourd_ros.model_io.converters import CONVERTERS
     from fourd_ros.model_io.weights import MAX_SHARD_BYTES
 
-    summaries = "; ".join(f"{name} ({find_converter(name).summary})" for name in sorted(CONVERTERS))
     parser.add_argument(
-        "system", choices=sorted(CONVERTERS), metavar="SYSTEM", help=f"whose checkpoint it is: {summaries}"
+        "system",
+        metavar="SYSTEM",
+        help=f"whose checkpoint it is: {', '.join(sorted(CONVERTERS))}, or module:CONVERTER of your own",
     )
     parser.add_argument(
         "source",
@@ -96,7 +97,7 @@ def _bar(*, hidden: bool) -> "Iterator[Progress]":
 
 
 def _text(conversion: "Conversion", converter: "Converter", args: argparse.Namespace) -> str:
-    lines = [str(_table(conversion)), ""]
+    lines = [str(_table(conversion, converter)), ""]
     if conversion.others or conversion.skipped:
         lines.append(f"left out: {len(conversion.others)} values that are no tensors, {len(conversion.skipped)} files")
     lines += conversion.problems
@@ -113,7 +114,7 @@ def _text(conversion: "Conversion", converter: "Converter", args: argparse.Names
     return "\n".join(lines)
 
 
-def _table(conversion: "Conversion") -> Table:
+def _table(conversion: "Conversion", converter: "Converter") -> Table:
     rows = [
         (str(source), str(list(source.shape)), source.dtype, f"{step.component}/{', '.join(step.targets)}")
         for step in conversion.steps
@@ -124,7 +125,7 @@ def _table(conversion: "Conversion") -> Table:
         for one in conversion.unused
     ]
     return Table(
-        title=f"{conversion.source} as {conversion.system}",
+        title=f"{conversion.source} as {converter.system}: {converter.summary}",
         columns=("source", "shape", "type", "becomes"),
         rows=tuple(rows),
     )

@@ -8,6 +8,7 @@ run code of their own.
 import contextlib
 import pickle
 import re
+import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourd_ros.errors import InvalidCheckpoint, InvalidModel, MissingDependency, UnsafeCheckpoint
 from fourd_ros.machine import pip_install
+from fourd_ros.model_io.pickle_types import mentioned_types
 from fourd_ros.model_io.safetensors_file import read_header, read_tensor
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class WeightFile(ABC):
 
 
 def open_weights(path: Path, *, allowed_types: Iterable[str] = ()) -> WeightFile:
-    """Open a file by what it contains, whatever its name says.
+    """Open a file by what it contains, whatever its name says; a pickle that is called safetensors is refused.
 
     Args:
         path: ``.safetensors``, or what ``torch.save`` wrote.
@@ -80,15 +82,20 @@ def open_weights(path: Path, *, allowed_types: Iterable[str] = ()) -> WeightFile
 
     Raises:
         InvalidCheckpoint: it is something else (named where it can be told), truncated or damaged.
-        UnsafeCheckpoint: its pickle mentions other types; nothing was run.
+        UnsafeCheckpoint: its pickle mentions other types, or goes by another name; nothing was run.
         MissingDependency: torch is older than 2.6.
     """
     start = _first_bytes(path)
-    if start.startswith(b"PK\x03\x04"):
+    archive, bare = start.startswith(b"PK\x03\x04"), start[:1] == b"\x80"
+    if archive:
         _check_archive(path)
-        return _Pickled(path, allowed_types, legacy=False)
-    if start[:1] == b"\x80":
-        return _Pickled(path, allowed_types, legacy=True)
+    if archive or bare:
+        if path.suffix == ".safetensors":
+            raise UnsafeCheckpoint(
+                f"'{path}' is not safetensors, as its name says, but a pickle; nothing was run. If you know that it is "
+                "a PyTorch checkpoint, call it .pt"
+            )
+        return _Pickled(path, allowed_types, legacy=bare)
     if start[8:9] == b"{":
         return _Safetensors(path)
     for prefix, meaning in _IMPOSTORS:
@@ -225,13 +232,14 @@ def _check_torch(path: Path) -> None:
 def _load(path: Path, allowed_types: tuple[str, ...], *, mmap: bool) -> Any:
     import torch
 
-    with torch.serialization.safe_globals([(Inert, name) for name in allowed_types]):
+    with torch.serialization.safe_globals([(Inert, name) for name in allowed_types]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickles that torch did not write, which it refuses afterwards
         try:
             return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
         except pickle.UnpicklingError as error:
-            refused = _refused_types(path, str(error))
+            refused = _refused_types(path, str(error), allowed_types)
             if not refused:
-                raise InvalidCheckpoint(f"'{path}' is no checkpoint: {_last_line(error)}") from error
+                raise InvalidCheckpoint(f"'{path}' is a pickle that torch.save did not write, or damaged") from error
             raise UnsafeCheckpoint(
                 f"the pickle in '{path}' would build {', '.join(refused)}; nothing was run. Weights need no such "
                 "types: use a safetensors release, or if its origin is beyond doubt let the converter name them in "
@@ -241,18 +249,18 @@ def _load(path: Path, allowed_types: tuple[str, ...], *, mmap: bool) -> Any:
             raise InvalidCheckpoint(f"'{path}' is damaged or was not written by torch.save: {error}") from error
 
 
-def _refused_types(path: Path, message: str) -> list[str]:
-    """All of them where torch can tell, else the one it stopped at."""
+def _refused_types(path: Path, message: str, allowed_types: tuple[str, ...]) -> list[str]:
+    """The one that torch stopped at, and the others that the pickle mentions."""
     import torch
 
     refused = set(re.findall(r"GLOBAL ([\w.]+)", message))
-    with contextlib.suppress(ValueError, RuntimeError, pickle.UnpicklingError):
-        refused |= set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    if zipfile.is_zipfile(path):
+        with contextlib.suppress(ValueError, RuntimeError, pickle.UnpicklingError):
+            refused |= set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    else:
+        known = ("torch.", "collections.OrderedDict")
+        refused |= {name for name in mentioned_types(path) if not name.startswith(known)} - set(allowed_types)
     return sorted(refused)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
 
 
 def _flatten(content: Any, path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, str]]:

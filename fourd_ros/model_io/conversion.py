@@ -252,7 +252,8 @@ def convert(
         if conversion.problems:
             lines = "".join(f"\n  {problem}" for problem in conversion.problems)
             raise WeightMismatch(
-                f"'{source}' is not what '{converter.system}' expects; {len(conversion.problems)} problems:{lines}"
+                f"'{source}' is not what '{converter.system}' expects ({converter.summary}); "
+                f"{len(conversion.problems)} problems:{lines}"
             )
         _check_room(conversion, Path(target))
         counter = _Counter(checkpoint.file_bytes + conversion.source_bytes, progress)

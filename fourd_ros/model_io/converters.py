@@ -17,14 +17,21 @@ CONVERTERS: dict[str, str] = {"lpips": "fourd_ros.evaluation.lpips_conversion:CO
 def find_converter(system: str) -> Converter:
     """The converter of a system, imported now.
 
+    Args:
+        system: registered name, or module and name as in `CONVERTERS`.
+
     Raises:
-        UnknownSystem: nothing is registered under that name.
+        UnknownSystem: nothing is registered under that name, or the line leads nowhere.
     """
-    if system not in CONVERTERS:
+    line = system if ":" in system else CONVERTERS.get(system)
+    if line is None:
         known = ", ".join(sorted(CONVERTERS))
         raise UnknownSystem(f"no converter is registered for the system '{system}'; registered are: {known}")
-    module, _, name = CONVERTERS[system].partition(":")
-    found = getattr(importlib.import_module(module), name)
+    module, _, name = line.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UnknownSystem(f"the converter '{line}' cannot be imported: {error}") from error
     if not isinstance(found, Converter):
-        raise UnknownSystem(f"'{system}' is registered as '{CONVERTERS[system]}', which is no Converter")
+        raise UnknownSystem(f"'{line}' is no Converter but a {type(found).__name__}")
     return found
