@@ -11,7 +11,8 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -131,10 +132,10 @@ class Episode:
             raise InvalidEpisode("a camera has no name")
         if not 0 < self.rate < np.inf:
             raise InvalidEpisode(f"{self.rate} frames a second; a positive number is needed")
-        for name, (shape, dtype) in expected_arrays(self).items():
+        for name, (shape, dtype) in expected_arrays(_facts(self), len(self.times)).items():
             if not prod(shape) and not _array(self, name).size:
                 object.__setattr__(self, name, np.zeros(shape, dtype))
-            _check_array(name, _array(self, name), shape, dtype)
+            check_array(name, _array(self, name), shape, dtype)
         if (np.diff(self.times) <= 0).any():
             raise InvalidEpisode("times must increase from frame to frame")
         if len(self.object_labels) != len(self.object_names):
@@ -144,7 +145,12 @@ class Episode:
 _MAY_BE_UNKNOWN = ("commanded", "velocities")
 
 
-def _check_array(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+def check_array(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+    """See that `array`, called `name` in an episode, is what it must be.
+
+    Raises:
+        InvalidEpisode: another shape or type, or numbers that are not finite where they must be.
+    """
     if array.shape != shape or array.dtype != dtype:
         raise InvalidEpisode(f"'{name}' is {array.dtype}{list(array.shape)}, needed {np.dtype(dtype)}{list(shape)}")
     if array.dtype != np.float64:
@@ -156,29 +162,29 @@ def _check_array(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: 
         raise InvalidEpisode(f"'{name}' holds numbers that are not finite")
 
 
-def expected_arrays(episode: Episode) -> dict[str, tuple[tuple[int, ...], type]]:
-    """Shape and type of every array of an episode; those of a view are called ``<camera>/<field>``."""
-    steps, joints, objects = len(episode.times), len(episode.joint_names), len(episode.object_names)
+def expected_arrays(facts: Mapping[str, Any], steps: int) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape and type of every array of an episode with those facts; of a view they are called ``<camera>/<field>``."""
+    joints, objects = len(facts["joint_names"]), len(facts["object_names"])
     motion = ((steps, joints), np.float64)
     expected: dict[str, tuple[tuple[int, ...], type]] = {
         "times": ((steps,), np.float64),
         "commanded": motion,
         "measured": motion,
         "velocities": motion,
-        "actions": ((steps, len(episode.action_names)), np.float64),
+        "actions": ((steps, len(facts["action_names"])), np.float64),
         "object_sizes": ((objects, 3), np.float64),
         "object_poses": ((steps, objects, 4, 4), np.float64),
     }
-    for name, view in episode.views.items():
-        pixels = (steps, view.camera.height, view.camera.width)
+    for name, view in facts["views"].items():
+        pixels = (steps, view["height"], view["width"])
         expected |= {
             f"{name}/T_mount_camera": ((4, 4), np.float64),
             f"{name}/T_world_camera": ((steps, 4, 4), np.float64),
             f"{name}/rgb": ((*pixels, 3), np.uint8),
         }
-        if view.depth is not None:
+        if view["depth"]:
             expected[f"{name}/depth"] = (pixels, np.float32)
-        if view.segmentation is not None:
+        if view["segmentation"]:
             expected[f"{name}/segmentation"] = (pixels, np.uint8)
     return expected
 
@@ -220,11 +226,8 @@ _VIEW_OPTIONAL = ("depth", "segmentation")
 
 def take_apart(episode: Episode) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Facts that JSON can hold, and contiguous arrays by name, depth in steps; `put_together` is the inverse."""
-    facts = {
-        **{name: getattr(episode, name) for name in _FACTS},
-        "views": {name: _view_facts(view) for name, view in episode.views.items()},
-    }
-    arrays = {name: _array(episode, name) for name in expected_arrays(episode)}
+    facts = _facts(episode)
+    arrays = {name: _array(episode, name) for name in expected_arrays(facts, len(episode.times))}
     return facts, {
         name: np.ascontiguousarray(to_steps(array) if name.endswith("/depth") else array)
         for name, array in arrays.items()
@@ -253,6 +256,13 @@ def camera_from_facts(facts: Mapping[str, Any]) -> PinholeCamera:
         distortion_model=facts["distortion_model"],
         distortion=np.array(facts["distortion"], np.float64),
     )
+
+
+def _facts(episode: Episode) -> dict[str, Any]:
+    return {
+        **{name: getattr(episode, name) for name in _FACTS},
+        "views": {name: _view_facts(view) for name, view in episode.views.items()},
+    }
 
 
 def _view_facts(view: EpisodeView) -> dict[str, Any]:
@@ -297,12 +307,28 @@ def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:
     Raises:
         InvalidEpisode: missing or broken file, missing arrays, wrong shapes or types, or larger than allowed.
     """
+    with _archive(path) as archive:
+        size = _size(archive)
+        if size > max_bytes:
+            raise InvalidEpisode(f"it holds {size} bytes, allowed are {max_bytes}")
+        return put_together(_read_facts(archive), lambda name: _read_array(archive, name))
+
+
+def peek_episode(path: Path | str) -> tuple[str, int]:
+    """Name of the episode in a file, and the bytes of all its arrays, without reading them.
+
+    Raises:
+        InvalidEpisode: missing or broken file.
+    """
+    with _archive(path) as archive:
+        return str(_read_facts(archive)["name"]), _size(archive)
+
+
+@contextmanager
+def _archive(path: Path | str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > max_bytes:
-                raise InvalidEpisode(f"it holds {size} bytes, allowed are {max_bytes}")
-            return _read(archive)
+            yield archive
     except FileNotFoundError as error:
         raise InvalidEpisode(f"there is no file '{path}'; 'fourd sim record' writes episodes") from error
     except FourdError as error:
@@ -311,13 +337,17 @@ def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:
         raise InvalidEpisode(f"'{path}' is not an episode: {type(error).__name__}: {error}") from error
 
 
-def _read(archive: zipfile.ZipFile) -> Episode:
+def _size(archive: zipfile.ZipFile) -> int:
+    return sum(member.file_size for member in archive.infolist())
+
+
+def _read_facts(archive: zipfile.ZipFile) -> dict[str, Any]:
     if archive.getinfo(METADATA).file_size > MAX_METADATA_BYTES:
         raise InvalidEpisode(f"'{METADATA}' is larger than {MAX_METADATA_BYTES} bytes")
     facts = json.loads(archive.read(METADATA))
     if facts.get("format") != FORMAT:
         raise InvalidEpisode(f"its format is {facts.get('format')}, this version reads {FORMAT}")
-    return put_together(facts, lambda name: _read_array(archive, name))
+    return dict(facts)
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
