@@ -21,6 +21,7 @@ REFUSED = [
     "bag play a_bag --start -1",
     "bag record a_bag --max-size nan",
     "doctor --topics --seconds 0",
+    "report results.json --out report --confidence 95",
     "sim record --episodes 0",
     "sim record --rate fast",
     "sim view --size 64x0",

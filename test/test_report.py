@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_results import assert_equal, make_table
 
+from fourd_ros.cli import main
 from fourd_ros.errors import InvalidResults
 from fourd_ros.evaluation.charts import DARK, draw_chart
 from fourd_ros.evaluation.report import Picture, report_markdown, write_report
@@ -165,3 +166,17 @@ def test_markdown_for_cards() -> None:
         title="tall", metrics=first.metrics, methods=("good",), units=first.units, values=first.values[:, 1:2]
     )
     assert "| metric | good |" in report_markdown([tall])
+
+
+def test_command_renders_results_again(report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = str(report.parent / "results.json")
+    assert main(["report", results, results, "--out", str(tmp_path / "both"), "--confidence", "0.5"]) == 0
+    assert f"4 tables: {(tmp_path / 'both' / 'index.html').as_uri()}" in capsys.readouterr().out
+    document = json.loads((tmp_path / "both" / "results.json").read_text())
+    wide = json.loads((report.parent / "results.json").read_text())["aggregates"][0][0]["mean"]
+    narrow = document["aggregates"][2][0]["mean"]
+    assert wide["low"] < narrow["low"] < narrow["estimate"] < narrow["high"] < wide["high"]
+    assert main(["report", results, "--markdown"]) == 0
+    assert capsys.readouterr().out.strip() == report_markdown(tables())
+    assert main(["report", str(report), "--markdown"]) == 1
+    assert "is no file of results" in capsys.readouterr().err

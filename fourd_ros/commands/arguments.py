@@ -33,6 +33,14 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+def confidence(text: str) -> float:
+    """A number between 0 and 1, neither of them."""
+    value = _finite(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got '{text}'")
+    return value
+
+
 def names(text: str) -> tuple[str, ...]:
     """Words between commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
