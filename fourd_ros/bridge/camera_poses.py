@@ -37,14 +37,13 @@ class CameraPoses:
         moving: all transforms.
         still: those that are valid at all times.
         kinematics: of the robot, None where it is not known.
-        world: the frame of the episode; empty for the robot's root link, or without one the root of the TF tree.
+        world: the frame of the episode.
     """
 
     def __init__(
         self, *, moving: TransformBuffer, still: TransformBuffer, kinematics: Kinematics | None, world: str
     ) -> None:
-        self._moving, self._still, self._kinematics = moving, still, kinematics
-        self._world = world or (kinematics.root if kinematics else "")
+        self._moving, self._still, self._kinematics, self._world = moving, still, kinematics, world
 
     def at(self, frame: str, stamp_ns: int, positions: dict[str, float]) -> CameraPose:
         """The pose of an optical frame.
@@ -57,9 +56,8 @@ class CameraPoses:
         Raises:
             TransformUnavailable: neither TF nor the kinematics connect the frame to the world at that time.
         """
-        world = self._world_above(frame)
-        link = self._carrier(frame, world)
-        T_world_camera = self._pose(world, frame, link, stamp_ns, positions)
+        link = self._carrier(frame)
+        T_world_camera = self._pose(frame, link, stamp_ns, positions)
         T_mount_camera = self._moving.lookup(link, frame, stamp_ns) if link else T_world_camera
         return CameraPose(T_world_camera=T_world_camera, mounted_on=link, T_mount_camera=T_mount_camera)
 
@@ -69,26 +67,23 @@ class CameraPoses:
         Raises:
             TransformUnavailable: TF does not connect them at that time.
         """
-        return self._moving.lookup(target or self._world_above(source), source, stamp_ns)
+        return self._moving.lookup(target or self._world, source, stamp_ns)
 
-    def _world_above(self, frame: str) -> str:
-        return self._world or (frame, *self._moving.ancestors(frame))[-1]
-
-    def _carrier(self, frame: str, world: str) -> str:
+    def _carrier(self, frame: str) -> str:
         if self._kinematics is not None:
             above = (frame, *self._moving.ancestors(frame))
             return next((name for name in above if name in self._kinematics.moving_links), "")
         fixed_to = (frame, *self._still.ancestors(frame))
-        return fixed_to[-1] if world not in fixed_to and self._moving.ancestors(fixed_to[-1]) else ""
+        return fixed_to[-1] if self._world not in fixed_to and self._moving.ancestors(fixed_to[-1]) else ""
 
-    def _pose(self, world: str, frame: str, link: str, stamp_ns: int, positions: dict[str, float]) -> FloatArray:
+    def _pose(self, frame: str, link: str, stamp_ns: int, positions: dict[str, float]) -> FloatArray:
         try:
-            return self._moving.lookup(world, frame, stamp_ns)
+            return self._moving.lookup(self._world, frame, stamp_ns)
         except TransformUnavailable:
             if self._kinematics is None or not link:
                 raise
         root = self._kinematics.root
-        T_world_root = np.eye(4) if world == root else self._moving.lookup(world, root, stamp_ns)
+        T_world_root = np.eye(4) if self._world == root else self._moving.lookup(self._world, root, stamp_ns)
         posture = self._kinematics.positions_from(positions, strict=False)
         T_root_link = self._kinematics.link_poses(posture)[link]
         T_world_camera: FloatArray = T_world_root @ T_root_link @ self._moving.lookup(link, frame, stamp_ns)

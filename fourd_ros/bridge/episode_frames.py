@@ -153,7 +153,7 @@ class FrameMaker:
     def close(self) -> None:
         """Count the frames that the reference camera did not give until the end of the bag."""
         count, first_ns = self._grid.missed_until(self._streams.timeline.now_ns - self._period_ns)
-        self._count_missing(count, first_ns)
+        self._count_long(count, first_ns)
 
     def _next(self, recorded_ns: int, *, final: bool) -> Stamped | None:
         images = self._streams.streams[self._inputs.reference.image]
@@ -166,7 +166,7 @@ class FrameMaker:
         if choice is None:
             return None
         if first_ns:
-            self._count_missing((choice.image.stamp_ns - first_ns) // self._period_ns, first_ns)
+            self._count_long((choice.image.stamp_ns - first_ns) // self._period_ns, first_ns)
         self._count_missing(choice.skipped, choice.skipped_from_ns)
         return choice.image
 
@@ -175,6 +175,11 @@ class FrameMaker:
             oldest = self._streams.streams[camera.image].oldest
             if oldest is not None:
                 yield oldest.stamp_ns
+
+    def _count_long(self, count: int, first_ns: int) -> None:
+        """Count frames at an end of the bag, where cameras need not begin and end together."""
+        if count / self._inputs.rate > self._options.gap:
+            self._count_missing(count, first_ns)
 
     def _count_missing(self, count: int, first_ns: int) -> None:
         name = self._inputs.reference.name

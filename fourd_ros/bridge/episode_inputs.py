@@ -61,6 +61,7 @@ class EpisodeInputs:
         joint_names: the J joints of the episodes.
         kinematics: of the robot, None where there is no description.
         robot_description: URDF, empty where there is none.
+        world: the frame of the episodes.
         tf: moving transforms.
         tf_static: latched transforms.
         commands: commanded joints.
@@ -76,6 +77,7 @@ class EpisodeInputs:
     joint_names: tuple[str, ...]
     kinematics: Kinematics | None
     robot_description: str
+    world: str
     tf: str
     tf_static: str
     commands: tuple[str, ...]
@@ -108,6 +110,7 @@ def find_episode_inputs(bag: BagReader, options: EpisodeOptions, tally: DropTall
     rate = options.rate or round_rate(1 / max(camera.period for camera in cameras))
     text = options.robot_description or _description(bag, names.recorded(found.robot_description))
     kinematics = Kinematics(RobotDescription.from_urdf(text, visuals=False)) if text else None
+    tf, tf_static = names.recorded(found.tf), names.recorded(found.tf_static)
     return EpisodeInputs(
         cameras=cameras,
         reference=_reference(cameras, rate),
@@ -116,8 +119,9 @@ def find_episode_inputs(bag: BagReader, options: EpisodeOptions, tally: DropTall
         joint_names=_joint_names(bag, joint_states, kinematics, tally),
         kinematics=kinematics,
         robot_description=text,
-        tf=names.recorded(found.tf),
-        tf_static=names.recorded(found.tf_static),
+        world=options.frame or (kinematics.root if kinematics else _root_above(bag, cameras[0], tf, tf_static)),
+        tf=tf,
+        tf_static=tf_static,
         commands=options.command_topics or names.ending(COMMAND_ENDING, TRAJECTORY),
         actions=_actions(bag, options.action_topics),
         objects=OBJECTS_TOPIC if OBJECTS_TOPIC in bag.topics else "",
@@ -240,6 +244,18 @@ def _joint_names(
     if not names:
         raise InvalidBag(f"{list(topics)} of '{bag.path}' measure none of the robot's joints; they have {list(seen)}")
     return names
+
+
+def _root_above(bag: BagReader, camera: CameraInput, tf: str, tf_static: str) -> str:
+    """The root of the TF tree that a camera hangs in, by the first transforms."""
+    parents: dict[str, str] = {}
+    for topic in filter(None, (tf_static, tf)):
+        for found in islice(bag.messages([topic]), PEEKED):
+            parents |= {str(one.child_frame_id): str(one.header.frame_id) for one in found.message.transforms}
+    frame = str(bag.first(camera.camera_info).message.header.frame_id)
+    for _ in parents:
+        frame = parents.get(frame, frame)
+    return frame
 
 
 def _actions(bag: BagReader, topics: Sequence[str]) -> dict[str, ActionTopic]:

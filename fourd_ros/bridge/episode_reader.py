@@ -100,6 +100,7 @@ class _EpisodeReader:
         except InvalidBag as error:
             self._tally.add(error.kind, "the rest of the bag", recorded_ns, str(error))
         yield from self._episodes(self._maker.frames(recorded_ns, final=True))
+        self._streams.close()
         self._maker.close()
         yield from self._finished(last=True)
         yield from self._tally.result()

@@ -17,7 +17,7 @@ from fourd_ros.bridge.joint_history import JointHistory
 from fourd_ros.bridge.joints import joint_positions, joint_velocities
 from fourd_ros.bridge.message_stream import MessageStream, Stamped
 from fourd_ros.bridge.tf import TransformBuffer
-from fourd_ros.bridge.timeline import Place, Timeline
+from fourd_ros.bridge.timeline import Place, Timeline, follows
 from fourd_ros.bridge.times import readable
 from fourd_ros.bridge.trajectories import trajectory_from_message
 from fourd_ros.data.bag_inputs import JOINT_STATE
@@ -82,10 +82,11 @@ class EpisodeStreams:
         self.instructions = HeldValues[str]()
         self.labels = HeldValues[Label]()
         self._owners: dict[str, str] = {}
+        self._doubtful: dict[str, tuple[RawMessage, int]] = {}
         memory = max(SHORTEST_MEMORY, 4 * options.patience)
         self._moving, self._still = TransformBuffer(duration=memory), TransformBuffer()
         self.poses = CameraPoses(
-            moving=self._moving, still=self._still, kinematics=inputs.kinematics, world=options.frame
+            moving=self._moving, still=self._still, kinematics=inputs.kinematics, world=inputs.world
         )
         self._takers = dict(self._choose_takers(options))
         self._read_ahead(options)
@@ -122,6 +123,11 @@ class EpisodeStreams:
         for action in self._inputs.actions.values():
             action.restart()
 
+    def close(self) -> None:
+        """The bag is over: what is still in doubt is not confirmed any more."""
+        for former in self._doubtful.values():
+            self._refuse(*former, Place.DOUBTFUL)
+
     def forget(self, before_ns: int) -> None:
         """Drop what is of no account for `before_ns` and later."""
         for stream in self.streams.values():
@@ -139,15 +145,17 @@ class EpisodeStreams:
 
     def _choose_takers(self, options: EpisodeOptions) -> Mapping[str, Callable[[RawMessage], bool]]:
         inputs = self._inputs
-        takers: dict[str, Callable[[RawMessage], bool]] = dict.fromkeys(self.streams, self._take_image)
+        takers: dict[str, Callable[[RawMessage], bool]] = dict.fromkeys(
+            self.streams, partial(self._take_timed, use=self._use_image)
+        )
         takers |= {camera.camera_info: partial(self._take_info, camera) for camera in inputs.cameras}
-        takers |= dict.fromkeys(inputs.joint_states, self._take_joints)
+        takers |= dict.fromkeys(inputs.joint_states, partial(self._take_timed, use=self._use_joints))
         takers |= dict.fromkeys(inputs.commands, self._take_command)
         takers |= dict.fromkeys(inputs.actions, self._take_action)
         if inputs.tf:
             takers[inputs.tf] = self._take_transforms
         if inputs.clock:
-            takers[inputs.clock] = self._take_clock
+            takers[inputs.clock] = partial(self._take_timed, use=lambda raw, stamp_ns: None)
         if options.instruction_topic:
             self._check_type(options.instruction_topic, _TEXT)
             takers[options.instruction_topic] = self._take_instruction
@@ -164,6 +172,8 @@ class EpisodeStreams:
 
     def _read_ahead(self, options: EpisodeOptions) -> None:
         """What holds for the whole bag, wherever it was recorded: fixed transforms, calibrations, a single label."""
+        for raw in islice(self._bag.raw(self._inputs.joint_states), 1):
+            self.timeline.begin(header_stamp_ns(raw.data) or raw.stamp_ns, raw.stamp_ns)
         if self._inputs.tf_static:
             for found in self._bag.messages([self._inputs.tf_static]):
                 self._add_transforms(found.message, static=True)
@@ -176,26 +186,42 @@ class EpisodeStreams:
                 self.instructions.add(0, str(text))
                 self.labels.add(0, (0, text))
 
-    def _place(self, raw: RawMessage, stamp_ns: int) -> Place:
-        place = self.timeline.place(raw.topic, stamp_ns, raw.stamp_ns)
-        if place in (Place.PAST, Place.DOUBTFUL):
-            why = f"stamp {readable(stamp_ns)}: {place.value}"
-            self._tally.add("wrong_stamp", raw.topic, stamp_ns, why, about=place.name)
-        return place
-
     def _stamp(self, raw: RawMessage) -> int:
         return header_stamp_ns(raw.data) or self.timeline.of_recording(raw.stamp_ns)
 
-    def _take_clock(self, raw: RawMessage) -> bool:
-        return self._place(raw, self._stamp(raw)) is Place.RESTART
-
-    def _take_image(self, raw: RawMessage) -> bool:
+    def _take_timed(self, raw: RawMessage, *, use: Callable[[RawMessage, int], None]) -> bool:
+        """Use a message of the time that runs, and before it one that was in doubt and that it confirms."""
         stamp_ns = self._stamp(raw)
-        place = self._place(raw, stamp_ns)
-        if place is Place.NOW and not self.streams[raw.topic].add(Stamped(stamp_ns, raw.stamp_ns, raw.data)):
+        place = self.timeline.place(raw.topic, stamp_ns, raw.stamp_ns)
+        if place is Place.RESTART:
+            return True
+        former = self._doubtful.pop(raw.topic, None)
+        if former is not None and place is Place.NOW and follows(stamp_ns, former[1]):
+            use(*former)
+        elif former is not None:
+            self._refuse(*former, Place.DOUBTFUL)
+        if place is Place.NOW:
+            use(raw, stamp_ns)
+        elif place is Place.DOUBTFUL:
+            self._doubtful[raw.topic] = (raw, stamp_ns)
+        else:
+            self._refuse(raw, stamp_ns, place)
+        return False
+
+    def _refuse(self, raw: RawMessage, stamp_ns: int, place: Place) -> None:
+        why = f"stamp {readable(stamp_ns)}: {place.value}"
+        self._tally.add("wrong_stamp", raw.topic, stamp_ns, why, about=place.name)
+
+    def _use_image(self, raw: RawMessage, stamp_ns: int) -> None:
+        if not self.streams[raw.topic].add(Stamped(stamp_ns, raw.stamp_ns, raw.data)):
             why = f"stamp {readable(stamp_ns)} came already, or when its frame was done"
             self._tally.add("wrong_stamp", raw.topic, stamp_ns, why, about="late")
-        return place is Place.RESTART
+
+    def _use_joints(self, raw: RawMessage, stamp_ns: int) -> None:
+        message = self.decoded(raw.topic, raw.data)
+        positions = joint_positions(message)
+        own = {name: at for name, at in positions.items() if self._owners.setdefault(name, raw.topic) == raw.topic}
+        self.joints.add(stamp_ns, own, joint_velocities(message))
 
     def _take_info(self, camera: CameraInput, raw: RawMessage) -> bool:
         data = raw.data[_STAMP_BYTES:]
@@ -208,16 +234,6 @@ class EpisodeStreams:
                 raise InvalidCamera(f"'{raw.topic}' names no frame; its header.frame_id must be in TF")
             self.calibrations[camera.name] = Calibration(camera=calibration, frame=frame, data=data)
         return False
-
-    def _take_joints(self, raw: RawMessage) -> bool:
-        stamp_ns = self._stamp(raw)
-        place = self._place(raw, stamp_ns)
-        if place is Place.NOW:
-            message = self.decoded(raw.topic, raw.data)
-            positions = joint_positions(message)
-            own = {name: at for name, at in positions.items() if self._owners.setdefault(name, raw.topic) == raw.topic}
-            self.joints.add(stamp_ns, own, joint_velocities(message))
-        return place is Place.RESTART
 
     def _take_transforms(self, raw: RawMessage) -> bool:
         self._add_transforms(self.decoded(raw.topic, raw.data), static=False)

@@ -38,6 +38,10 @@ class Timeline:
         self._now_ns = self._former_ns = 0
         self._offset_ns = 0
 
+    def begin(self, stamp_ns: int, recorded_ns: int) -> None:
+        """Learn from one message how stamps and times of recording differ."""
+        self._offset_ns = recorded_ns - stamp_ns
+
     def place(self, topic: str, stamp_ns: int, recorded_ns: int) -> Place:
         """Where the next message of `topic` belongs.
 
@@ -51,7 +55,7 @@ class Timeline:
             self._doubt.pop(topic, None)
             self._era[topic] = self._current
             self._now_ns = stamp_ns if place is Place.RESTART else max(self._now_ns, stamp_ns)
-            self._offset_ns = recorded_ns - stamp_ns
+            self.begin(stamp_ns, recorded_ns)
         if place is not Place.DOUBTFUL:
             self._last[topic] = stamp_ns
         return place
@@ -70,10 +74,10 @@ class Timeline:
         if self._era.get(topic, self._current) != self._current:
             former = abs(stamp_ns - self._former_ns) < abs(stamp_ns - self._now_ns)
             return Place.PAST if former else Place.NOW
-        if last is None or -BACKWARD_NS <= stamp_ns - last <= FORWARD_NS:
+        if last is None or follows(stamp_ns, last):
             return Place.NOW
         doubt = self._doubt.get(topic)
-        if doubt is None or not -BACKWARD_NS <= stamp_ns - doubt <= FORWARD_NS:
+        if doubt is None or not follows(stamp_ns, doubt):
             self._doubt[topic] = stamp_ns
             return Place.DOUBTFUL
         if stamp_ns > last:
@@ -81,3 +85,8 @@ class Timeline:
         self._current += 1
         self._former_ns = self._now_ns
         return Place.RESTART
+
+
+def follows(stamp_ns: int, former_ns: int) -> bool:
+    """Whether a stamp can come after another without a leap."""
+    return -BACKWARD_NS <= stamp_ns - former_ns <= FORWARD_NS

@@ -1,0 +1,466 @@
+"""Bags read as episodes: bags of hardware with all their troubles, and nothing is lost without a word."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hardware_bag import (
+    JOINTS,
+    NS,
+    SPEEDS,
+    START_NS,
+    T_BASE_FRONT,
+    T_TOOL_WRIST,
+    HardwareBag,
+    calibration,
+    depth_picture,
+    header,
+    links,
+    new,
+    picture,
+    posture,
+    stamp,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from fourd_ros.bridge.episode_options import EpisodeOptions
+from fourd_ros.bridge.episode_reader import Dropped, read_episodes
+from fourd_ros.data.bags import BagReader
+from fourd_ros.data.episode import Episode
+from fourd_ros.errors import InvalidBag, InvalidConfig, InvalidInput
+
+IMAGE = "sensor_msgs/msg/Image"
+
+
+def read(bag: Path, **options: Any) -> tuple[list[Episode], dict[str, Dropped]]:
+    """Episodes, and what was dropped by its kind."""
+    found = list(read_episodes(bag, EpisodeOptions(**options)))
+    dropped = [entry for entry in found if isinstance(entry, Dropped)]
+    return [entry for entry in found if isinstance(entry, Episode)], {entry.kind: entry for entry in dropped}
+
+
+def seconds(episode: Episode) -> np.ndarray:
+    """Times of the frames since the start of the bag [s]."""
+    return (episode.start_ns - START_NS) / NS + episode.times
+
+
+def numbers(episode: Episode, camera: str) -> list[int]:
+    """Which image of the camera each frame shows."""
+    pixels = episode.views[camera].rgb
+    assert (pixels == pixels[:, :1, :1, :1]).all()
+    return pixels[:, 0, 0, 0].tolist()
+
+
+def assert_motion(episode: Episode) -> None:
+    """Joints are those of the frames' stamps."""
+    assert np.allclose(episode.measured, posture(seconds(episode)), atol=1e-9)
+
+
+def assert_poses(episode: Episode, image_times: Iterable[float] | None = None) -> None:
+    """Cameras are where they were at the stamps of their own images."""
+    at = seconds(episode) if image_times is None else np.asarray(list(image_times))
+    if "front" in episode.views:
+        view = episode.views["front"]
+        assert view.mounted_on == "" and np.allclose(view.T_world_camera, T_BASE_FRONT, atol=1e-12)
+        assert np.allclose(view.T_mount_camera, T_BASE_FRONT, atol=1e-12)
+    if "wrist" in episode.views:
+        view = episode.views["wrist"]
+        assert view.mounted_on == "tool" and np.allclose(view.T_mount_camera, T_TOOL_WRIST, atol=1e-12)
+        assert np.allclose(view.T_world_camera, links(at)["tool"] @ T_TOOL_WRIST, atol=1e-5)
+
+
+@pytest.fixture
+def robot() -> HardwareBag:
+    """Two seconds of a robot whose cameras are still to come."""
+    bag = HardwareBag()
+    bag.robot(2.0)
+    return bag
+
+
+def test_an_orderly_bag_is_one_episode(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    robot.camera("wrist", 1.9)
+    (episode,), dropped = read(robot.write(tmp_path / "my bag"))
+    assert dropped == {}
+    assert episode.rate == 10.0 and np.array_equal(episode.times, np.arange(19) / 10)
+    assert episode.joint_names == JOINTS and episode.start_ns == START_NS
+    assert episode.name.startswith("my_bag_") and episode.name.endswith(f"_{START_NS}")
+    assert numbers(episode, "front") == numbers(episode, "wrist") == list(range(19))
+    assert_motion(episode)
+    assert_poses(episode)
+    assert np.allclose(episode.velocities, SPEEDS) and np.isnan(episode.commanded).all()
+    assert episode.robot_description.startswith("<robot") and episode.success is None and episode.seed is None
+
+
+def test_cameras_at_different_rates_give_their_nearest_images(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.95, rate=10.0)
+    robot.camera("wrist", 1.95, rate=30.0, start=0.01)
+    bag = robot.write(tmp_path / "bag")
+    (episode,), dropped = read(bag)
+    assert episode.rate == 10.0 and dropped == {}
+    shown = numbers(episode, "wrist")
+    assert numbers(episode, "front") == list(range(20))
+    nearest = np.abs(np.arange(59)[None] / 30 - seconds(episode)[:, None]).argmin(axis=1)
+    assert shown == nearest.tolist()
+    assert_poses(episode, np.array(shown) / 30)
+    (fast,), _ = read(bag, rate=30.0)
+    assert fast.rate == 30.0 and numbers(fast, "wrist") == list(range(59))
+    assert numbers(fast, "front") == np.clip(np.rint(np.arange(59) / 3 - 1e-9), 0, 19).astype(int).tolist()
+    (slow,), _ = read(bag, rate=4.0)
+    assert np.round(slow.times, 6).tolist() == [0.0, 0.2, 0.5, 0.7, 1.0, 1.2, 1.5, 1.7, 1.9]
+    with pytest.raises(InvalidBag, match=r"no camera gives 100\.0 images a second"):
+        read(bag, rate=100.0)
+
+
+def test_without_a_description_tf_tells_what_carries_a_camera(tmp_path: Path) -> None:
+    bag = HardwareBag()
+    bag.mounts(recorded=1.5)
+    bag.joints(2.0)
+    bag.transforms(1.5, delay=0.6)
+    bag.camera("wrist", 1.4)
+    bag.camera("front", 1.4)
+    path = bag.write(tmp_path / "late")
+    (episode,), dropped = read(path)
+    assert dropped == {} and episode.joint_names == JOINTS and episode.robot_description == ""
+    assert len(episode.times) == 14
+    assert_poses(episode)
+    _, dropped = read(path, patience=0.2)
+    assert dropped["transform_unavailable"].count == 14 and "not connected" in dropped["transform_unavailable"].why
+
+
+def test_frames_before_and_in_gaps_of_tf_are_left_out(tmp_path: Path) -> None:
+    bag = HardwareBag()
+    bag.mounts()
+    bag.joints(4.0)
+    bag.transforms(1.0, start=0.5)
+    bag.transforms(4.0, start=2.8)
+    bag.camera("wrist", 3.9)
+    episodes, dropped = read(bag.write(tmp_path / "bag"))
+    assert [seconds(episode)[[0, -1]].round(3).tolist() for episode in episodes] == [[0.5, 0.9], [2.8, 3.8]]
+    assert dropped["transform_unavailable"].count == 5 + 18
+    assert dropped["transform_unavailable"].first_ns == START_NS
+
+
+def test_kinematics_stand_in_where_tf_is_not_recorded(tmp_path: Path) -> None:
+    bag = HardwareBag()
+    bag.describe()
+    bag.joints(2.0)
+    bag.camera("wrist", 1.9)
+    bag.camera("front", 1.9)
+    (episode,), dropped = read(bag.write(tmp_path / "bag"), cameras=("wrist",))
+    assert dropped == {} and list(episode.views) == ["wrist"]
+    assert_poses(episode)
+
+
+def test_joints_of_several_publishers_and_topics_are_put_together(tmp_path: Path) -> None:
+    for topics in (("/joint_states", "/joint_states"), ("/left/joint_states", "/hand/joint_states")):
+        bag = HardwareBag()
+        bag.describe()
+        bag.transforms(2.0)
+        bag.joints(2.0, names=("a",), topic=topics[0], rate=100.0)
+        bag.joints(2.0, names=("b",), topic=topics[1], rate=20.0, start=0.013, delay=0.2, velocities=False)
+        bag.camera("front", 1.9)
+        (episode,), dropped = read(bag.write(tmp_path / topics[1].replace("/", "_")))
+        assert_motion(episode)
+        assert np.isnan(episode.velocities[1:, 1]).all() and np.allclose(episode.velocities[:, 0], SPEEDS[0])
+        assert dropped == {}
+
+
+def test_joints_that_fall_silent_and_those_never_measured(tmp_path: Path) -> None:
+    bag = HardwareBag()
+    bag.describe()
+    bag.transforms(3.0)
+    bag.joints(1.0)
+    bag.camera("front", 2.9)
+    (episode,), dropped = read(bag.write(tmp_path / "bag"))
+    assert episode.joint_names == ("a", "b") and dropped["no_observation"].count == 17
+    bag.messages = [m for m in bag.messages if m[1] != "/joint_states"]
+    bag.joints(3.0, names=("a",))
+    (episode,), dropped = read(bag.write(tmp_path / "other"))
+    assert episode.joint_names == ("a",) and "['b']" in dropped["invalid_joints"].why
+
+
+def test_a_camera_that_vanishes_ends_the_episode(tmp_path: Path) -> None:
+    for gone, left in (("wrist", "front"), ("front", "wrist")):
+        bag = HardwareBag()
+        bag.robot(6.0)
+        bag.camera(gone, 2.0)
+        bag.camera(left, 5.9)
+        path = bag.write(tmp_path / gone)
+        (episode,), dropped = read(path)
+        assert len(episode.times) == 20
+        assert dropped["missing_image"].count in range(38, 41)
+        assert dropped["missing_image"].first_ns - START_NS in range(2 * NS, 21 * NS // 10 + 1)
+        (alone,), dropped = read(path, cameras=(left,))
+        assert len(alone.times) == 59 and dropped == {}
+
+
+def test_holes_end_an_episode_or_are_bridged(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 0.5)
+    robot.camera("front", 1.9, start=0.8)
+    path = robot.write(tmp_path / "bag")
+    (bridged,), dropped = read(path)
+    assert np.diff(bridged.times).round(6).tolist() == [0.1] * 4 + [0.4] + [0.1] * 10
+    assert dropped["missing_image"].count == 3
+    first, second = read(path, gap=0.0)[0]
+    assert (len(first.times), len(second.times)) == (5, 11)
+    episodes, dropped = read(path, gap=0.0, min_frames=8)
+    assert len(episodes) == 1 and dropped["short_episode"].count == 5
+
+
+@pytest.mark.parametrize("clock", [True, False])
+def test_a_clock_that_is_set_back_begins_anew(tmp_path: Path, clock: bool) -> None:
+    bag = HardwareBag()
+    for turn in range(2):
+        one = HardwareBag()
+        one.robot(3.0)
+        one.camera("front", 2.9)
+        if clock:
+            for t in np.arange(0.0, 3.0, 0.01):
+                one.put("/clock", "rosgraph_msgs/msg/Clock", new("rosgraph_msgs/msg/Clock", clock=header(t).stamp), t)
+        bag.messages += [(when + turn * 3 * NS, *rest) for when, *rest in one.messages]
+    episodes, dropped = read(bag.write(tmp_path / "bag"))
+    assert len(episodes) == 2 and dropped == {}
+    for episode in episodes:
+        assert numbers(episode, "front") == list(range(29)) and seconds(episode)[-1] == pytest.approx(2.8)
+        assert_motion(episode)
+
+
+def test_single_wrong_stamps_cost_one_message_each(robot: HardwareBag, tmp_path: Path) -> None:
+    def edit(message: Any, index: int) -> Any:
+        if index in (5, 9):
+            message.header.stamp.sec += 3600 if index == 5 else -3600
+        return message
+
+    robot.camera("front", 1.9, edit=edit)
+    (episode,), dropped = read(robot.write(tmp_path / "bag"))
+    assert numbers(episode, "front") == [n for n in range(19) if n not in (5, 9)]
+    assert dropped["wrong_stamp"].count == 2 and "DOUBTFUL" not in dropped["wrong_stamp"].why
+
+
+def test_unusable_images_are_named(robot: HardwareBag, tmp_path: Path) -> None:
+    def edit(message: Any, index: int) -> Any:
+        if index == 3:
+            message.encoding = "bayer_rggb8"
+        if index == 7:
+            return picture((stamp(0.7) - START_NS) / NS, "front", index, size=(4, 4))
+        return message
+
+    robot.camera("front", 1.9, edit=edit)
+    robot.camera("side", 1.9, info=False)
+    (episode,), dropped = read(robot.write(tmp_path / "bag"))
+    assert numbers(episode, "front") == [n for n in range(19) if n not in (3, 7)]
+    assert dropped["invalid_image"].count == 2 and "bayer_rggb8" in dropped["invalid_image"].why
+    assert dropped["missing_camera"].count == 19 and "side/camera_info" in dropped["missing_camera"].why
+    with pytest.raises(InvalidBag, match=r"no camera .'rear'.*it has .'front', 'side'"):
+        read(tmp_path / "bag", cameras=("rear",))
+
+
+def test_another_calibration_begins_another_episode(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.0)
+    robot.camera("front", 1.9, start=1.0, info=False)
+    robot.put("/front/camera_info", "sensor_msgs/msg/CameraInfo", calibration(0.95, "front", focal=20.0), 0.99)
+    first, second = read(robot.write(tmp_path / "bag"))[0]
+    assert (first.views["front"].camera.K[0, 0], second.views["front"].camera.K[0, 0]) == (10.0, 20.0)
+    assert len(first.times) + len(second.times) == 19
+
+
+def test_depth_is_optional_and_has_to_be_registered(robot: HardwareBag, tmp_path: Path) -> None:
+    metres = np.linspace(0.5, 2.0, 48).reshape(6, 8).astype(np.float32)
+    metres[0, 0] = np.nan
+    robot.camera("front", 1.9)
+    robot.camera("wrist", 1.9)
+    for index in range(0, 19):
+        if index != 4:
+            robot.put("/front/depth", IMAGE, depth_picture(index / 10, "front_optical", metres), index / 10 + 0.05)
+        robot.put("/wrist/depth", IMAGE, depth_picture(index / 10, "front_optical", metres), index / 10 + 0.05)
+    (episode,), dropped = read(robot.write(tmp_path / "bag"))
+    depth = episode.views["front"].depth
+    assert depth is not None and np.array_equal(depth[0], metres, equal_nan=True)
+    assert np.isnan(depth[4]).all() and dropped["missing_image"].what == "/front/depth"
+    assert np.isnan(episode.views["wrist"].depth).all() and "registered" in dropped["invalid_image"].why
+    (small,), _ = read(tmp_path / "bag", size=(4, 3), cameras=("front",))
+    view = small.views["front"]
+    assert view.rgb.shape[1:3] == (3, 4) == view.depth.shape[1:] and view.camera == episode.views[
+        "front"
+    ].camera.scaled(4, 3)
+
+
+def test_drivers_names_and_compressed_images_are_understood(robot: HardwareBag, tmp_path: Path) -> None:
+    import cv2
+
+    millimetres = np.full((6, 8), 1234, np.uint16)
+
+    def compressed(message: Any, index: int) -> Any:
+        pixels = message.data.reshape(6, 8, 3)
+        data = cv2.imencode(".png", pixels)[1]
+        return new("sensor_msgs/msg/CompressedImage", header=message.header, format="png", data=data.ravel())
+
+    robot.camera("front", 1.9, topic="/front/color/image_raw/compressed", edit=compressed, info=False)
+    for index in range(19):
+        t = index / 10
+        robot.put("/front/color/camera_info", "sensor_msgs/msg/CameraInfo", calibration(t, "front"), t)
+        data = np.concatenate([np.zeros(12, np.uint8), cv2.imencode(".png", millimetres)[1].ravel()])
+        robot.put(
+            "/front/aligned_depth_to_color/image_raw/compressedDepth",
+            "sensor_msgs/msg/CompressedImage",
+            new(
+                "sensor_msgs/msg/CompressedImage",
+                header=header(t, "front_optical"),
+                format="16UC1; compressedDepth png",
+                data=data,
+            ),
+            t + 0.04,
+        )
+    (episode,), dropped = read(robot.write(tmp_path / "bag"))
+    assert dropped == {} and list(episode.views) == ["front_color"]
+    assert numbers(episode, "front_color") == list(range(19))
+    assert np.allclose(episode.views["front_color"].depth, 1.234)
+
+
+def test_topics_are_renamed_when_asked(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9, topic="/usb/rgb", info=False)
+    robot.put("/usb/calibration", "sensor_msgs/msg/CameraInfo", calibration(1.8, "front"), 1.8)
+    path = robot.write(tmp_path / "bag")
+    with pytest.raises(InvalidBag, match="lacks a camera"):
+        read(path)
+    renamed = {"/usb/rgb": "/eye/image", "/usb/calibration": "/eye/camera_info"}
+    (episode,), _ = read(path, remaps=renamed)
+    assert list(episode.views) == ["eye"] and len(episode.times) == 19
+    with pytest.raises(InvalidBag, match=r"no topic .'/nobody'"):
+        read(path, remaps={"/nobody": "/eye/image"})
+
+
+def trajectory(t: float, names: tuple[str, ...], points: dict[float, list[float]]) -> Any:
+    duration = "builtin_interfaces/msg/Duration"
+    return new(
+        "trajectory_msgs/msg/JointTrajectory",
+        header=header(t),
+        joint_names=list(names),
+        points=[
+            new(
+                "trajectory_msgs/msg/JointTrajectoryPoint",
+                positions=np.array(row),
+                velocities=np.zeros(0),
+                accelerations=np.zeros(0),
+                effort=np.zeros(0),
+                time_from_start=new(duration, sec=int(time), nanosec=round(time % 1 * NS)),
+            )
+            for time, row in points.items()
+        ],
+    )
+
+
+def test_commands_of_several_controllers_are_followed(robot: HardwareBag, tmp_path: Path) -> None:
+    kind = "trajectory_msgs/msg/JointTrajectory"
+    robot.put("/arm/joint_trajectory", kind, trajectory(0.5, ("a",), {1.0: [2.0]}), 0.5)
+    robot.put("/hand/joint_trajectory", kind, trajectory(1.0, ("b",), {0.0: [7.0], 1.0: [8.0]}), 1.0)
+    robot.camera("front", 1.9)
+    (episode,), _ = read(robot.write(tmp_path / "bag"))
+    start = float(posture(0.5)[0])
+    expected = np.interp(seconds(episode), [0.5, 1.5], [start, 2.0])
+    expected[:5] = np.nan
+    assert np.allclose(episode.commanded[:, 0], expected, equal_nan=True, atol=0.011), "a joint sample is 20 ms apart"
+    hand = np.interp(seconds(episode), [1.0, 2.0], [7.0, 8.0])
+    hand[:10] = np.nan
+    assert np.allclose(episode.commanded[:, 1], hand, equal_nan=True)
+
+
+def test_actions_hold_until_the_next(robot: HardwareBag, tmp_path: Path) -> None:
+    vector = "geometry_msgs/msg/Vector3"
+    for t in (0.25, 1.05):
+        turned = new(vector, x=0.0, y=0.0, z=-t)
+        twist = new("geometry_msgs/msg/Twist", linear=new(vector, x=t, y=0.0, z=0.0), angular=turned)
+        robot.put("/cmd_vel", "geometry_msgs/msg/Twist", twist, t)
+    robot.put("/grip", "std_msgs/msg/Float64", new("std_msgs/msg/Float64", data=0.5), 0.0)
+    robot.camera("front", 1.9)
+    path = robot.write(tmp_path / "bag")
+    (episode,), dropped = read(path, action_topics=("/cmd_vel", "/grip"))
+    assert episode.action_names[0] == "cmd_vel:linear.x" and episode.action_names[-1] == "grip:data"
+    assert dropped["no_observation"].count == 3 and "no action" in dropped["no_observation"].why
+    assert episode.actions[:, 0].tolist() == [0.25] * 8 + [1.05] * 8
+    assert np.array_equal(episode.actions[:, 5], -episode.actions[:, 0]) and (episode.actions[:, 6] == 0.5).all()
+    with pytest.raises(InvalidInput, match="actions of type 'tf2_msgs/msg/TFMessage'"):
+        read(path, action_topics=("/tf",))
+
+
+def test_instructions_and_splits_by_a_topic(robot: HardwareBag, tmp_path: Path) -> None:
+    for t, text in ((0.05, "take the cup"), (0.65, ""), (0.85, "take the cup"), (1.25, "wipe")):
+        robot.text("/task", text, t)
+    robot.text("/note", "only once", 1.8)
+    robot.camera("front", 1.9)
+    path = robot.write(tmp_path / "bag")
+    episodes, dropped = read(path, split_topic="/task", instruction_topic="/task")
+    assert [episode.instructions for episode in episodes] == [("take the cup",), ("take the cup",), ("wipe",)]
+    assert [len(episode.times) for episode in episodes] == [6, 4, 6]
+    assert dropped["between_episodes"].count == 3
+    (episode,), _ = read(path, instruction_topic="/note")
+    assert episode.instructions == ("only once",)
+    (episode,), _ = read(path, instruction_topic="/task")
+    assert episode.instructions == ("take the cup", "wipe")
+    (episode,), _ = read(path, instruction="stack")
+    assert episode.instructions == ("stack",)
+    with pytest.raises(InvalidBag, match="needed: std_msgs/msg/String"):
+        read(path, instruction_topic="/tf")
+    with pytest.raises(InvalidConfig, match="not by both"):
+        EpisodeOptions(instruction="a", instruction_topic="/task")
+
+
+def test_long_recordings_are_cut_by_time_and_by_memory(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    path = robot.write(tmp_path / "bag")
+    pieces, dropped = read(path, max_duration=0.5)
+    assert [len(piece.times) for piece in pieces] == [5, 5, 5, 4] and dropped == {}
+    assert [number for piece in pieces for number in numbers(piece, "front")] == list(range(19))
+    assert len({piece.name for piece in pieces}) == 4
+    pieces, _ = read(path, max_bytes=6 * 8 * 6 * 3)
+    assert [len(piece.times) for piece in pieces] == [6, 6, 6]
+
+
+def test_recordings_whose_times_are_of_another_clock(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    robot.text("/task", "second", 1.05)
+    robot.text("/task", "first", 0.0)
+    robot.messages = [(when + 10**17, *rest) for when, *rest in robot.messages]
+    (episode,), dropped = read(robot.write(tmp_path / "bag"), instruction_topic="/task")
+    assert dropped == {} and episode.start_ns == START_NS and episode.instructions == ("first", "second")
+
+
+def test_sqlite_bags_are_read_alike(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    robot.camera("wrist", 1.9)
+    path = robot.write(tmp_path / "bag")
+    with (
+        BagReader(path) as reader,
+        Writer(tmp_path / "lite", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer,
+    ):
+        connections = {
+            topic.name: writer.add_connection(
+                topic.name,
+                topic.typename,
+                msgdef=reader.types.definition(topic.typename),
+                rihs01=reader.types.hash(topic.typename),
+            )
+            for topic in reader.topics.values()
+        }
+        for raw in reader.raw():
+            writer.write(connections[raw.topic], raw.stamp_ns, raw.data)
+    (one,), (other,) = read(path)[0], read(tmp_path / "lite")[0]
+    assert np.array_equal(one.measured, other.measured) and np.array_equal(one.times, other.times)
+    for name, view in one.views.items():
+        assert np.array_equal(view.rgb, other.views[name].rgb)
+        assert np.array_equal(view.T_world_camera, other.views[name].T_world_camera)
+
+
+def test_damage_ends_the_episodes_and_is_told(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    path = robot.write(tmp_path / "bag")
+    database = next(path.glob("*.mcap"))
+    whole = database.read_bytes()
+    database.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InvalidBag, match="fourd bag recover"):
+        read(path)
+    database.write_bytes(whole)
+    assert len(read(path)[0]) == 1
