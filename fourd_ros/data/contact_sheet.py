@@ -52,7 +52,13 @@ def _column(episode: Episode, step: int, *, stacked: bool) -> Pixels:
         if view.segmentation is not None:
             pictures.append(_colours(view.segmentation[step]))
         rows += pictures if stacked else [np.concatenate(pictures, axis=1)]
-    return np.concatenate(rows, axis=0)
+    return _stacked(rows)
+
+
+def _stacked(rows: list[Pixels]) -> Pixels:
+    """Pictures below each other; black beside narrow ones."""
+    widest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows])
 
 
 def _shade(depth: NDArray[np.float32]) -> Pixels:
