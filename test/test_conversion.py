@@ -28,7 +28,9 @@ from fourd_ros.errors import (
     WeightMismatch,
 )
 from fourd_ros.model_io import checkpoint_files
-from fourd_ros.model_io.conversion import REPORT, Converter, Drop, Rule, convert, open_checkpoint
+from fourd_ros.model_io.conversion import REPORT, convert
+from fourd_ros.model_io.conversion_plan import open_checkpoint
+from fourd_ros.model_io.conversion_rules import Converter, Drop, Rule
 from fourd_ros.model_io.converters import CONVERTERS, find_converter
 from fourd_ros.model_io.folder import ModelFolder, shipped_model
 from fourd_ros.model_io.loading import load_model
@@ -146,6 +148,8 @@ def test_the_same_weights_in_two_files_need_a_decision(tmp_path: Path) -> None:
 def test_skipped_files_are_not_even_opened(tmp_path: Path) -> None:
     folder = toy_system.save_as("sharded bin", toy_system.weights(), tmp_path / "source")
     (folder / "training_args.bin").write_bytes(b"anything")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "unfinished.bin").write_bytes(b"anything")
     conversion = convert(toy_system.CONVERTER, folder, tmp_path / "made")
     assert conversion.skipped == {"training_args.bin": "options of the training"}
 
@@ -320,12 +324,14 @@ def test_an_interrupted_conversion_leaves_nothing_and_can_be_repeated(source: Pa
     assert load_model(target)
 
 
-def test_progress_reaches_its_end(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["safetensors", "sharded bin"])
+def test_progress_reaches_its_end(layout: str, tmp_path: Path) -> None:
+    source = toy_system.save_as(layout, toy_system.weights(), tmp_path / "source")
     seen: list[tuple[int, int]] = []
     convert(toy_system.CONVERTER, source, tmp_path / "made", progress=lambda *step: seen.append(step))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert len({total for _, total in seen}) == 1
-    assert seen[-1][0] == seen[-1][1] > source.stat().st_size
+    assert seen[-1][0] == seen[-1][1] > 0
 
 
 def test_what_is_there_stays_unless_asked(source: Path, tmp_path: Path) -> None:
@@ -347,6 +353,16 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
     with pytest.raises(TooLarge, match="another disk"):
         convert(toy_system.CONVERTER, source, tmp_path / "new" / "made")
     assert not (tmp_path / "new").exists()
+
+
+def test_values_beyond_the_type_asked_for(tmp_path: Path) -> None:
+    given = toy_system.weights()
+    given["mlp.bias"][2] = -1e5
+    path = toy_system.save_as("pt", given, tmp_path)
+    with pytest.raises(InvalidConfig, match=r"'gate\.bias' has values up to 1e\+05.*bf16"):
+        convert(toy_system.CONVERTER, path, tmp_path / "made", dtype="fp16")
+    assert not (tmp_path / "made").exists()
+    convert(toy_system.CONVERTER, path, tmp_path / "made", dtype="bf16")
 
 
 def test_unknown_names(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fourd_ros.model_io.card import ModelCard
-from fourd_ros.model_io.conversion import Converter, Drop, Network, Rule
+from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule
 
 Tensors = dict[str, torch.Tensor]
 

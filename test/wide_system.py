@@ -9,7 +9,8 @@ import torch
 
 from fourd_ros.model_io import checkpoint_reader
 from fourd_ros.model_io.card import ModelCard
-from fourd_ros.model_io.conversion import Converter, Network, Rule, convert
+from fourd_ros.model_io.conversion import convert
+from fourd_ros.model_io.conversion_rules import Converter, Network, Rule
 from fourd_ros.model_io.registry import NETWORKS
 from fourd_ros.model_io.safetensors_file import write_tensors
 

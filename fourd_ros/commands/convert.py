@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fourd_ros.commands.arguments import positive_float
 from fourd_ros.evaluation.table import Table
 
 if TYPE_CHECKING:
-    from fourd_ros.model_io.conversion import Conversion, Converter, Progress
+    from fourd_ros.model_io.conversion import Progress
+    from fourd_ros.model_io.conversion_plan import Conversion
+    from fourd_ros.model_io.conversion_rules import Converter
 
 EXAMPLES = [
     "fourd convert lpips alex_shift_tolerant.pth out/lpips_alex --dtype fp16",
@@ -22,7 +25,7 @@ _GB = 10**9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from fourd_ros.model_io.conversion import DTYPES
+    from fourd_ros.model_io.conversion_plan import DTYPES
     from fourd_ros.model_io.converters import CONVERTERS
     from fourd_ros.model_io.weights import MAX_SHARD_BYTES
 
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, help="of floating-point weights (default: as they are)")
     parser.add_argument(
         "--max-shard-gb",
-        type=float,
+        type=positive_float,
         default=MAX_SHARD_BYTES / _GB,
         metavar="GB",
         help="larger weights are split; a shard is held in memory (default: %(default)g)",
@@ -61,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _preview(converter: "Converter", args: argparse.Namespace) -> "Conversion":
-    from fourd_ros.model_io.conversion import open_checkpoint
-    from fourd_ros.model_io.conversion_plan import plan
+    from fourd_ros.model_io.conversion_plan import open_checkpoint, plan
 
     with open_checkpoint(converter, args.source) as checkpoint:
         return plan(converter, checkpoint, dtype=args.dtype)

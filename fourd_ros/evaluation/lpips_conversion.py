@@ -1,7 +1,7 @@
 """The published weights of the shift-tolerant LPIPS over AlexNet, for ``fourd convert lpips``."""
 
 from fourd_ros.model_io.card import ModelCard
-from fourd_ros.model_io.conversion import Converter, Drop, Network, Rule
+from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule
 
 _LAYERS = (r"slice1\.0", r"slice2\.5", r"slice3\.9", r"slice4\.11", r"slice5\.13")
 _CONVOLUTIONS = ("stages.0.0", "stages.1.2", "stages.2.2", "stages.3.0", "stages.4.0")

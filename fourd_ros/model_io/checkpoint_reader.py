@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fourd_ros.errors import InvalidCheckpoint, InvalidModel
-from fourd_ros.model_io.checkpoint_files import WeightFile, check_sums, open_weights
+from fourd_ros.model_io.checkpoint_files import WeightFile, check_sums, open_weights, summed_bytes
 from fourd_ros.model_io.strict_json import read_object
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Checkpoint:
     """What a file or folder holds; only names, shapes and types are read until `read` is called.
 
     Args:
-        path: a file, or a folder: every file in it (and below) whose suffix is one of `SUFFIXES` counts, and every
-            index (``*.index.json``) must agree with its files.
+        path: a file, or a folder: every file in it (and below, not hidden) whose suffix is one of `SUFFIXES` counts,
+            and every index (``*.index.json``) must agree with its files.
         allowed_types: of pickles, see `open_weights`.
         wrappers: prefixes such as ``state_dict.`` or ``module.``, each taken off once, in this order, from every
             name that starts with it.
@@ -105,9 +105,9 @@ class Checkpoint:
         self._open.clear()
 
     @property
-    def file_bytes(self) -> int:
-        """Of all files."""
-        return sum(path.stat().st_size for path in self.files.values())
+    def check_bytes(self) -> int:
+        """What `check` reads."""
+        return sum(path.stat().st_size + summed_bytes(path) for path in self.files.values())
 
     def read(self, tensor: SourceTensor) -> "torch.Tensor":
         """The values of a tensor, on the CPU, maybe a view into its file: do not write to it, use it up soon."""
@@ -123,15 +123,15 @@ class Checkpoint:
         """Read every byte once: compares checksums where there are some and returns the sha256 of every file.
 
         Args:
-            progress: is told how many more bytes of the files were read.
+            progress: is told how many more bytes were read, of `check_bytes`.
 
         Raises:
             InvalidCheckpoint: a checksum differs.
         """
         hashes = {}
         for name, path in self.files.items():
-            for _ in check_sums(path):
-                pass
+            for count in check_sums(path):
+                progress(count)
             hashes[name] = _hash(path, progress)
         return hashes
 
@@ -160,12 +160,12 @@ def _find_files(path: Path) -> dict[str, Path]:
         return {path.name: path}
     if not path.is_dir():
         raise InvalidCheckpoint(f"there is no file or folder '{path}'")
-    found = (file for file in sorted(path.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
-    return {file.relative_to(path).as_posix(): file for file in found}
+    found = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.suffix in SUFFIXES}
+    return {name: file for name, file in found.items() if file.is_file() and "/." not in f"/{name}"}
 
 
 def _skipped(files: Iterable[str], patterns: Mapping[str, str]) -> dict[str, str]:
-    matches = ((name, reason) for name in files for pattern, reason in patterns.items() if fnmatch(name, pattern))
+    matches = ((name, reason) for name in files for pattern, reason in patterns.items() if fnmatchcase(name, pattern))
     return dict(matches)
 
 

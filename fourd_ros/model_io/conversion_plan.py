@@ -4,21 +4,126 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fourd_ros.errors import InvalidConfig
 from fourd_ros.model_io.checkpoint_reader import Checkpoint, SourceTensor
 from fourd_ros.model_io.components import build_network, find_component_class
-from fourd_ros.model_io.conversion import DTYPES, Conversion, Converter, Drop, Network, Rule, Step, Unused
+from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule, Transform
 from fourd_ros.model_io.weights import tied_names, weight_dtype
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Sources and the targets they become.
+
+    Args:
+        sources: what is read.
+        component: whose weights come out.
+        targets: their names.
+        transform: see `Rule`.
+    """
+
+    sources: tuple[SourceTensor, ...]
+    component: str
+    targets: tuple[str, ...]
+    transform: Transform | None
+
+    def apply(self, values: "list[torch.Tensor]") -> "tuple[torch.Tensor, ...]":
+        """The targets."""
+        if self.transform is None:
+            return (values[0],) * len(self.targets) if len(values) == 1 else tuple(values)
+        made = self.transform(*values)
+        return made if isinstance(made, tuple) else (made,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unused:
+    """A source tensor that is left out, and why."""
+
+    source: SourceTensor
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What becomes of every tensor.
+
+    Args:
+        system: whose checkpoint it is.
+        source: name of the file or folder.
+        found: all tensors there.
+        others: type by file and name of what is no tensor and so left out.
+        skipped: reason by file that was not opened.
+        networks: what comes out.
+        dtypes: by component and name, the type in which each target is stored.
+        steps: what becomes what.
+        unused: what is left out on purpose.
+        target_bytes: of all tensors that are written.
+        problems: what stands in the way: unknown or missing tensors, wrong shapes; empty if it can be done.
+    """
+
+    system: str
+    source: str
+    found: tuple[SourceTensor, ...]
+    others: Mapping[tuple[str, str], str]
+    skipped: Mapping[str, str]
+    networks: Mapping[str, Network]
+    dtypes: Mapping[tuple[str, str], str]
+    steps: tuple[Step, ...]
+    unused: tuple[Unused, ...]
+    target_bytes: int
+    problems: tuple[str, ...]
+
+    @property
+    def source_bytes(self) -> int:
+        """Of all tensors that are read."""
+        return sum(source.size for step in self.steps for source in step.sources)
+
+    def report(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "system": self.system,
+            "source": self.source,
+            "found": [
+                {"file": one.file, "name": one.name, "shape": list(one.shape), "dtype": one.dtype} for one in self.found
+            ],
+            "mapped": [
+                {
+                    "sources": [{"file": one.file, "name": one.name} for one in step.sources],
+                    "targets": [
+                        {"component": step.component, "name": name, "dtype": self.dtypes[step.component, name]}
+                        for name in step.targets
+                    ],
+                }
+                for step in self.steps
+            ],
+            "unused": [{"file": one.source.file, "name": one.source.name, "reason": one.reason} for one in self.unused],
+            "others": [{"file": file, "name": name, "type": kind} for (file, name), kind in self.others.items()],
+            "skipped_files": dict(self.skipped),
+            "problems": list(self.problems),
+        }
+
+
+def open_checkpoint(converter: Converter, source: Path | str) -> Checkpoint:
+    """What the converter would see of a file or folder; see `Checkpoint` for the errors."""
+    return Checkpoint(
+        source,
+        allowed_types=converter.allowed_types,
+        wrappers=converter.wrappers,
+        skipped_files=converter.skipped_files,
+    )
+
 
 def plan(converter: Converter, checkpoint: Checkpoint, *, dtype: str | None = None) -> Conversion:
-    """What `convert` would do; no weight is read.
+    """What a conversion would do; no weight is read.
 
     Raises:
         InvalidConfig: `dtype` is none of `DTYPES`.

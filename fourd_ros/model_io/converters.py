@@ -8,7 +8,7 @@ A room adds its line here; a program with systems of its own adds its line befor
 import importlib
 
 from fourd_ros.errors import UnknownSystem
-from fourd_ros.model_io.conversion import Converter
+from fourd_ros.model_io.conversion_rules import Converter
 
 CONVERTERS: dict[str, str] = {"lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER"}
 """Module and name of the `Converter` of each system."""
