@@ -8,7 +8,7 @@ from typing import Any
 
 from fourd_ros.evaluation.table import Table
 from fourd_ros.model_io.card import ModelCard, metrics_rows
-from fourd_ros.model_io.folder import ModelFolder, adopt_model, shipped_model, shipped_names
+from fourd_ros.model_io.folder import ModelFolder, adopt_model, find_model, shipped_model, shipped_names
 from fourd_ros.model_io.weights import SUFFIX
 
 EXAMPLES = [
@@ -111,7 +111,7 @@ def _adopt(args: argparse.Namespace) -> int:
 
 
 def _open(model: str) -> ModelFolder:
-    return ModelFolder(model if Path(model).exists() else shipped_model(model))
+    return ModelFolder(find_model(model))
 
 
 def _card_facts(card: ModelCard) -> dict[str, Any]:

@@ -172,6 +172,16 @@ def shipped_model(name: str) -> Path:
     return find_resource(f"{SHIPPED}/{name}")
 
 
+def find_model(model: str) -> Path:
+    """The folder that a user means: a path, or the name of a model that comes with the package.
+
+    Raises:
+        UnknownModel: neither is there.
+        MissingResource: the package was installed without its models.
+    """
+    return Path(model) if Path(model).exists() else shipped_model(model)
+
+
 def write_model(
     path: Path | str,
     components: Mapping[str, "nn.Module | Component | Any"],

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourd_ros.bridge.cameras import camera_from_info
 from fourd_ros.bridge.images import check_image, depth_to_metres, image_to_rgb
@@ -26,9 +27,13 @@ from fourd_ros.errors import (
     UnknownObservation,
 )
 from fourd_ros.geometry.pointmap import points_from_depth
-from fourd_ros.records import FloatArray, Observation, PinholeCamera, View
+from fourd_ros.records import FloatArray, Observation, PinholeCamera, Pixels, View
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint
+
+Depth = NDArray[np.float32]
+Completion = Callable[[Pixels, Depth], Depth]
+"""Colour [H, W, 3] and depth [H, W] [m] with holes (NaN) -> depth with fewer of them."""
 
 PATIENCE = 5
 """Images that may come before the first camera_info of their camera."""
@@ -64,15 +69,23 @@ class Observer:
         use_depth: wait for a depth image beside every colour image.
         transforms: the TF buffer.
         limits: sizes, ages and histories.
+        complete: fills the holes of every depth image that is decoded, None to leave them.
     """
 
     def __init__(
-        self, *, cameras: Sequence[str], use_depth: bool, transforms: TransformBuffer, limits: ObserverLimits
+        self,
+        *,
+        cameras: Sequence[str],
+        use_depth: bool,
+        transforms: TransformBuffer,
+        limits: ObserverLimits,
+        complete: Completion | None = None,
     ) -> None:
         self.cameras = tuple(cameras)
         self.transforms = transforms
         self.limits = limits
         self._depth = use_depth
+        self._complete = complete
         self._infos: dict[str, tuple[PinholeCamera, str]] = {}
         self._joints = JointHistory()
         self._strange: set[str] = set()
@@ -175,7 +188,7 @@ class Observer:
             NoObservation: images or joints are missing, or that instant is not remembered.
             MissingCamera: an image came, its calibration did not.
             TransformUnavailable: the cameras are not connected to the world at that time.
-            InvalidImage: depth and calibration have different sizes.
+            InvalidImage: depth and calibration, or depth and colour, have different sizes.
         """
         give_up = time.monotonic() + timeout
         while True:
@@ -246,6 +259,8 @@ class Observer:
         rgb = image_to_rgb(images[f"{camera}/image"], max_pixels=self.limits.max_pixels)
         if self._depth:
             depth = depth_to_metres(images[f"{camera}/depth"], max_pixels=self.limits.max_pixels)
+            if self._complete is not None:
+                depth = self._complete(rgb, depth)
             points = points_from_depth(depth, calibration)
         else:
             points = np.full((calibration.height, calibration.width, 3), np.nan, np.float32)

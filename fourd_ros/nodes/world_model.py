@@ -20,17 +20,19 @@ from fourd_ros.bridge.qos import LATCHED, RESULT, InputWatch, sensor_qos
 from fourd_ros.bridge.rollouts import rollout_to_message
 from fourd_ros.bridge.tf import TransformListener, make_transform_buffer
 from fourd_ros.bridge.times import stamp_to_ns
+from fourd_ros.depth_completion.completer import DepthCompleter
 from fourd_ros.errors import NoObservation
+from fourd_ros.model_io.folder import find_model
 from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
 from fourd_ros.nodes.frame_service import collect_frames, frame_error_code
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
 from fourd_ros.nodes.live_cloud import LiveCloud
 from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
-from fourd_ros.nodes.observer import RETRY_PERIOD, Observer, ObserverLimits
+from fourd_ros.nodes.observer import RETRY_PERIOD, Depth, Observer, ObserverLimits
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
 from fourd_ros.nodes.questions import QuestionLimits, make_question, observation_at_end
-from fourd_ros.records import Observation, Rollout
+from fourd_ros.records import Observation, Pixels, Rollout
 from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, Question, backend_names, load_backend
@@ -72,6 +74,14 @@ class WorldModelParameters(NodeParameters):
     )
     observation_timeout: float = parameter(
         0.5, "a question waits this long for inputs that are on their way [s]", minimum=0.0, maximum=60.0
+    )
+    depth_completion: str = parameter(
+        "",
+        "fill the holes of depth images with this model, a folder or the name of a shipped one; empty: leave them",
+        fixed_while="configured",
+    )
+    depth_completion_max_sigma: float = parameter(
+        0.02, "holes whose filling is expected to be off by more are left [m]", minimum=0.0, maximum=100.0
     )
     max_pixels: int = parameter(
         16_777_216, "larger images are refused", minimum=1, maximum=2**31 - 1, fixed_while="active"
@@ -130,12 +140,17 @@ class WorldModelNode(FourdNode):
         super().__init__("world_model", **options)
         self.ladder = Ladder(models=())
         self._robot: RobotModel | None = None
+        self._completer: DepthCompleter | None = None
 
     def load(self) -> None:
         reuse_buffers()
         settings = self.parameters
         load = partial(load_backend, allow_noncommercial=settings.allow_noncommercial)
         self.ladder = Ladder(models=[load(name)() for name in settings.backends])
+        if settings.depth_completion:
+            self._completer = DepthCompleter.from_folder(
+                find_model(settings.depth_completion), allow_noncommercial=settings.allow_noncommercial
+            )
         if settings.robot_description_file:
             path = Path(settings.robot_description_file)
             self._robot = RobotModel(load_description(path, allowed_roots=self._mesh_roots()))
@@ -161,6 +176,7 @@ class WorldModelNode(FourdNode):
                 max_pixels=settings.max_pixels,
                 max_joint_age=settings.max_joint_age,
             ),
+            complete=None if self._completer is None else partial(self._fill_holes, self._completer),
         )
         self.defer(TransformListener(self, transforms).destroy)
         self._watch_inputs()
@@ -179,6 +195,7 @@ class WorldModelNode(FourdNode):
 
     def unload(self) -> None:
         self._robot = None
+        self._completer = None
         self.ladder = Ladder(models=())
         self._store.clear()
         give_back_buffers()
@@ -277,6 +294,10 @@ class WorldModelNode(FourdNode):
             return Image, f"{camera}/{kind}"
         transport = "compressed" if kind == "image" else "compressedDepth"
         return CompressedImage, f"{camera}/{kind}/{transport}"
+
+    def _fill_holes(self, completer: DepthCompleter, rgb: Pixels, depth: Depth) -> Depth:
+        """Fill what can be filled (on the thread that asks for an observation)."""
+        return completer.complete(rgb, depth, max_sigma=self.parameters.depth_completion_max_sigma).depth
 
     def _take_joints(self, message: JointState) -> None:
         self._observer.add_joints(message, known=self._robot and self._robot.joint_names)
