@@ -111,6 +111,7 @@ def convert_bag(job: BagJob, *, progress: Callable[[float], None] | None = None)
                 frames[found.name] = len(found.times)
                 if not writer.has(found.name):
                     writer.add(found)
+                del found  # else it would be in memory beside the next
         except InvalidInput as error:
             return _failed(job, name, str(error))
     report = BagReport(

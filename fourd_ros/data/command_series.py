@@ -24,7 +24,7 @@ class _Setpoints:
     def at(self, stamp_ns: int) -> float:
         """Linear between knots, held beyond them."""
         right = bisect_left(self.stamps, stamp_ns)
-        if right == 0 or right == len(self.stamps):
+        if right == 0 or right == len(self.stamps) or self.stamps[right] == stamp_ns:
             return self.positions[min(right, len(self.stamps) - 1)]
         left = right - 1
         fraction = (stamp_ns - self.stamps[left]) / (self.stamps[right] - self.stamps[left])
