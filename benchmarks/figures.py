@@ -102,6 +102,25 @@ def _imagine(what: str, row: str, *, at_most: float = math.inf) -> tuple[Figure,
     )
 
 
+def _windows(size: int) -> tuple[Figure, ...]:
+    return (
+        Figure(
+            what=f"windows of 16 steps, {size} x {size}, beside memory",
+            value=at("ratio", what="windows from data set", size=size),
+            unit="× memory",
+            at_least=0.7,
+        ),
+        *(
+            Figure(
+                what=f"windows of 16 steps, {size} x {size}, {where}",
+                value=at("windows_per_s", what=f"windows from {where}", size=size),
+                unit="/s",
+            )
+            for where in ("data set", "memory", "npz")
+        ),
+    )
+
+
 BENCHMARKS = (
     Benchmark(
         name="imagine",
@@ -176,6 +195,28 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        name="metrics",
+        anchor="scikit-image for images, brute force for clouds, evo for paths, on the same arrays",
+        figures=tuple(
+            figure
+            for what, unit, goal in (
+                ("PSNR", "256 x 256 pixels", 1.0),
+                ("SSIM", "256 x 256 pixels", 5.0),
+                ("Chamfer", "3000 points", 1.0),
+                ("ATE", "1000 poses", 1.0),
+            )
+            for figure in (
+                Figure(what=f"{what}, {unit}", value=at("ms", "ours", "p50", what=what), unit="ms"),
+                Figure(what=f"{what}, speed", value=at("ratio", what=what), unit="× theirs", at_least=goal),
+            )
+        ),
+    ),
+    Benchmark(
+        name="episodes",
+        anchor="the same arrays in memory, cut and converted in the same way",
+        figures=tuple(figure for size in (64, 128) for figure in _windows(size)),
+    ),
+    Benchmark(
         name="simulation",
         anchor="nothing",
         figures=(
@@ -185,6 +226,15 @@ BENCHMARKS = (
                 unit="/s",
             ),
             Figure(what="episodes, 128 x 128", value=at("per_cpu_second", what="episodes", size=128), unit="/s"),
+        ),
+    ),
+    Benchmark(
+        name="training",
+        anchor="a bare PyTorch loop over the same network, samples and optimizer",
+        figures=(
+            Figure(what="step, `fourd train`", value=at("ms_per_step", what="fourd train"), unit="ms"),
+            Figure(what="step, bare loop", value=at("ms_per_step", what="bare loop"), unit="ms"),
+            Figure(what="cost of the loop for 32 samples", value=at("ms_per_step", what="overhead"), unit="ms"),
         ),
     ),
 )
