@@ -135,11 +135,11 @@ def _options(args: argparse.Namespace) -> "EpisodeOptions":
 
 def _converted(jobs: "dict[str, BagJob]", args: argparse.Namespace) -> "list[BagReport]":
     from fourd_ros.bridge.bag_conversion import bag_bytes, convert_bag
-    from fourd_ros.data.parallel import run_jobs
+    from fourd_ros.data.parallel import run_jobs, runs_here
 
     sizes = {key: bag_bytes(job.bag) if job.bag.exists() else 0 for key, job in jobs.items()}
     parallel = parallel_options(args)
-    here = not parallel["ray"] and (len(jobs) == 1 or parallel["workers"] == 1)
+    here = runs_here(jobs, workers=parallel["workers"], ray=parallel["ray"])
     reports: list[BagReport] = []
     with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, disable=args.json) as bar:
 

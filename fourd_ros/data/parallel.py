@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -53,9 +53,14 @@ def run_jobs(
     """
     if ray:
         return _run_on_ray(function, jobs, workers=workers, address=address)
-    if workers == 1 or len(jobs) < 2:
+    if runs_here(jobs, workers=workers, ray=ray):
         return _run_here(function, jobs)
     return _run_in_processes(function, jobs, workers=min(workers, len(jobs)))
+
+
+def runs_here(jobs: Sized, *, workers: int, ray: bool) -> bool:
+    """Whether `run_jobs` does them in this process, so that a function may be told of progress inside a job."""
+    return not ray and (workers == 1 or len(jobs) < 2)
 
 
 def _run_here(function: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
