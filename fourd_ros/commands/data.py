@@ -3,12 +3,23 @@
 import argparse
 from types import ModuleType
 
-from fourd_ros.commands import data_from_bag, data_info, data_pack, data_split, data_validate, data_view
+from fourd_ros.commands import (
+    data_from_bag,
+    data_from_lerobot,
+    data_info,
+    data_pack,
+    data_split,
+    data_to_lerobot,
+    data_validate,
+    data_view,
+)
 
 # A verb's module has SUMMARY, EXAMPLES, add_arguments(parser) and run(args) -> exit status.
 VERBS: dict[str, ModuleType] = {
     "info": data_info,
     "from-bag": data_from_bag,
+    "to-lerobot": data_to_lerobot,
+    "from-lerobot": data_from_lerobot,
     "view": data_view,
     "split": data_split,
     "validate": data_validate,

@@ -4,8 +4,9 @@ Folders that `lerobot_writer` wrote come back exactly; from others comes what Le
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from fourd_ros.data.lerobot_foreign import ForeignOptions, ForeignReading, plan_
 from fourd_ros.data.lerobot_frames import EpisodeFrames, frames_of, stacked
 from fourd_ros.data.lerobot_info import EpisodePlace, LeRobotFolder, read_json
 from fourd_ros.data.lerobot_layout import CONVERSION
-from fourd_ros.data.parallel import run_jobs
+from fourd_ros.data.lerobot_writer import Progress, unheard
+from fourd_ros.data.parallel import run_jobs, runs_here
 from fourd_ros.errors import FourdError, InvalidDataset
 
 
@@ -54,18 +56,19 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadFile:
-    """What was done for one file of LeRobot's.
+class Read:
+    """What was done.
 
     Args:
-        frames: in it.
         added: episodes that are new in the data set.
         known: episodes that were there already.
     """
 
-    frames: int
-    added: int
-    known: int
+    added: int = 0
+    known: int = 0
+
+    def __add__(self, other: "Read") -> "Read":
+        return Read(added=self.added + other.added, known=self.known + other.known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +102,19 @@ def plan_reading(folder: Path, dataset: Path, options: ForeignOptions | None = N
     )
 
 
-def read(reading: Reading, *, workers: int = 1, ray: bool = False, address: str | None = None) -> Iterator[ReadFile]:
-    """Add what is missing to the data set; yields each of LeRobot's files as it is done.
+def read(
+    reading: Reading,
+    *,
+    progress: Progress = unheard,
+    workers: int = 1,
+    ray: bool = False,
+    address: str | None = None,
+) -> Read:
+    """Add what is missing to the data set.
 
     Args:
         reading: what `plan_reading` found.
+        progress: hears of frames as they are done, of whole files where several processes work.
         workers: processes at a time.
         ray: work as Ray tasks.
         address: of a Ray cluster.
@@ -125,8 +136,14 @@ def read(reading: Reading, *, workers: int = 1, ray: bool = False, address: str 
         )
         for (chunk, file), episodes in reading.files.items()
     }
-    for _, done in run_jobs(_read_file, jobs, workers=workers, ray=ray, address=address):
-        yield done
+    here = runs_here(jobs, workers=workers, ray=ray)
+    function = partial(_read_file, progress=progress) if here else _read_file
+    done = Read()
+    for key, part in run_jobs(function, jobs, workers=workers, ray=ray, address=address):
+        done += part
+        if not here:
+            progress(sum(place.frames for place in jobs[key].episodes))
+    return done
 
 
 def _card(reading: Reading) -> DatasetCard | None:
@@ -139,19 +156,19 @@ def _card(reading: Reading) -> DatasetCard | None:
         raise InvalidDataset(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
 
 
-def _read_file(job: _FileJob) -> ReadFile:
+def _read_file(job: _FileJob, progress: Progress = unheard) -> Read:
     source = LeRobotFolder(job.folder)
     understand = _Foreign(source, job.foreign) if job.foreign else _Exact(source, job.chunk, job.file)
-    added = 0
     with EpisodeDatasetWriter(job.dataset, part=f"lerobot-{job.chunk:03d}-{job.file:03d}") as writer:
         todo = [place for place in job.episodes if not writer.has(understand.name(place.index))]
+        progress(sum(place.frames for place in job.episodes) - sum(place.frames for place in todo))
         for place, rows in frames_of(source.data_path(job.chunk, job.file), todo):
             try:
                 writer.add(understand.episode(EpisodeFrames(source, place, rows)))
             except (FourdError, KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InvalidDataset(f"episode {place.index} of '{job.folder}': {error}") from error
-            added += 1
-    return ReadFile(frames=sum(place.frames for place in job.episodes), added=added, known=len(job.episodes) - added)
+            progress(place.frames)
+    return Read(added=len(todo), known=len(job.episodes) - len(todo))
 
 
 class _Foreign:

@@ -5,9 +5,9 @@ written after it; the folder is a data set with ``meta/info.json``, which is wri
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from fourd_ros.data.lerobot_tables import (
     write_tables,
 )
 from fourd_ros.data.packed_images import pack_depth, pack_labels
-from fourd_ros.data.parallel import run_jobs
+from fourd_ros.data.parallel import run_jobs, runs_here
 from fourd_ros.data.video import describe, encode, plain
 from fourd_ros.whole_file import write_whole
 
@@ -44,19 +44,34 @@ _COLOURS, _LABELS = 256, 256
 _DEPTHS = np.iinfo(np.uint16).max + 1
 
 
+Progress = Callable[[float], object]
+"""Is told how many frames more are done; fractions are those of one camera's."""
+
+
+def unheard(frames: float) -> None:
+    """Progress that nobody wants to hear of."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class WrittenFile:
-    """What was done for one file of episodes.
+class Written:
+    """What was done.
 
     Args:
-        episodes: how many are in it.
+        episodes: how many were written.
         frames: of all of them.
         unknown_actions: frames in which some part of the action is NaN: nothing was commanded there.
     """
 
-    episodes: int
-    frames: int
-    unknown_actions: int
+    episodes: int = 0
+    frames: int = 0
+    unknown_actions: int = 0
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            episodes=self.episodes + other.episodes,
+            frames=self.frames + other.frames,
+            unknown_actions=self.unknown_actions + other.unknown_actions,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +85,18 @@ class _FileJob:
 
 
 def convert(
-    conversion: Conversion, *, workers: int = 1, ray: bool = False, address: str | None = None
-) -> Iterator[WrittenFile]:
-    """Write what is missing of a LeRobot folder, and complete it; yields each file as it is done.
+    conversion: Conversion,
+    *,
+    progress: Progress = unheard,
+    workers: int = 1,
+    ray: bool = False,
+    address: str | None = None,
+) -> Written:
+    """Write what is missing of a LeRobot folder, and complete it.
 
     Args:
         conversion: what `plan_conversion` decided.
+        progress: hears of frames as they are done, of whole files where several processes work.
         workers: processes at a time.
         ray: work as Ray tasks.
         address: of a Ray cluster.
@@ -95,37 +116,48 @@ def convert(
         )
         for file in conversion.missing()
     }
-    for _, written in run_jobs(_write_file, jobs, workers=workers, ray=ray, address=address):
-        yield written
+    progress(conversion.frames - sum(job.file.frames for job in jobs.values()))
+    here = runs_here(jobs, workers=workers, ray=ray)
+    function = partial(_write_file, progress=progress) if here else _write_file
+    written = Written()
+    for _, part in run_jobs(function, jobs, workers=workers, ray=ray, address=address):
+        written += part
+        if not here:
+            progress(part.frames)
     _complete(conversion)
+    return written
 
 
-def _write_file(job: _FileJob) -> WrittenFile:
+def _write_file(job: _FileJob, progress: Progress = unheard) -> Written:
     """Films first, then numbers and images, then what LeRobot has no place for, then the part that makes them count."""
     sources = [_StoredArrays(job.dataset, row) for row in job.file.rows]
     statistics: list[dict[str, Statistics]] = [{} for _ in sources]
+    share = 1 / (len(job.features.films) + 1)
     for key, camera in job.features.films.items():
-        encode(
-            _film(sources, key, camera, statistics),
-            _file_path(job, FILMS, key),
-            rate=job.features.rate,
-            video=job.options.video,
-        )
+        film = _film(sources, key, camera, statistics)
+        told = (_told(picture, progress, share) for picture in film)
+        encode(told, _file_path(job, FILMS, key), rate=job.features.rate, video=job.options.video)
     with write_tables(_file_path(job, DATA), data_schema(job.features)) as write:
         for number, source in enumerate(sources):
             for table in _blocks(job, number, source, statistics[number]):
                 write(table)
+                progress(len(table) * share)
     with write_tables(_file_path(job, EXTRAS), extras_schema()) as write:
         for number, source in enumerate(sources):
             write([_extras(job, number, source)])
     with write_tables(_file_path(job, EPISODES), episodes_schema(job.features)) as write:
         write([_episode_row(job, number, statistics[number]) for number in range(len(sources))])
     actions = job.features.action.array
-    return WrittenFile(
+    return Written(
         episodes=len(sources),
         frames=job.file.frames,
         unknown_actions=sum(int(np.isnan(source[actions]).any(axis=1).sum()) for source in sources),
     )
+
+
+def _told(picture: NDArray[np.uint8], progress: Progress, share: float) -> NDArray[np.uint8]:
+    progress(share)
+    return picture
 
 
 class _StoredArrays(Mapping[str, NDArray[Any]]):

@@ -55,14 +55,16 @@ class VideoFormat:
 
 
 _RGB = "rgb24"
-_NO_B_FRAMES = (("bf", "0"),)
+_QUICK = (("preset", "veryfast"), ("bf", "0"))
 
 FORMATS = {
-    "faithful": VideoFormat(encoder="libx264", pixels="yuv444p", crf=10, options=_NO_B_FRAMES, bytes_per_pixel=0.5),
-    "lossless": VideoFormat(encoder="libx264rgb", pixels=_RGB, crf=0, options=_NO_B_FRAMES, bytes_per_pixel=1.0),
-    "compatible": VideoFormat(encoder="libx264", pixels="yuv420p", crf=18, options=_NO_B_FRAMES, bytes_per_pixel=0.25),
+    "faithful": VideoFormat(
+        encoder="libx264", pixels="yuv444p", crf=12, options=(*_QUICK, ("tune", "psnr")), bytes_per_pixel=0.6
+    ),
+    "lossless": VideoFormat(encoder="libx264rgb", pixels=_RGB, crf=0, options=_QUICK, bytes_per_pixel=1.0),
+    "compatible": VideoFormat(encoder="libx264", pixels="yuv420p", crf=18, options=_QUICK, bytes_per_pixel=0.3),
     "small": VideoFormat(
-        encoder="libsvtav1", pixels="yuv420p", crf=30, options=(("preset", "12"),), bytes_per_pixel=0.25
+        encoder="libsvtav1", pixels="yuv420p", crf=30, options=(("preset", "12"),), bytes_per_pixel=0.3
     ),
 }
 """``faithful``: more than 40 dB from the source, colour at every pixel. ``lossless``: every bit. ``compatible``: plays
