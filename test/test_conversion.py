@@ -339,7 +339,7 @@ def test_what_is_there_stays_unless_asked(source: Path, tmp_path: Path) -> None:
     convert(toy_system.CONVERTER, source, target)
     other = toy_system.save_as("pt", toy_system.weights(seed=1), tmp_path / "other")
     with pytest.raises(InvalidModel, match="exists already"):
-        convert(toy_system.CONVERTER, other, target)
+        convert(toy_system.CONVERTER, tmp_path / "not even looked at", target)
     assert torch.equal(load_model(target).network.gate.bias, toy_system.weights()["mlp.bias"])
     convert(toy_system.CONVERTER, other, target, overwrite=True)
     assert torch.equal(load_model(target).network.gate.bias, toy_system.weights(seed=1)["mlp.bias"])

@@ -14,7 +14,7 @@ from fourd_ros.model_io.checkpoint_reader import Checkpoint
 from fourd_ros.model_io.components import Component
 from fourd_ros.model_io.conversion_plan import Conversion, Step, open_checkpoint, plan
 from fourd_ros.model_io.conversion_rules import Converter
-from fourd_ros.model_io.folder import write_model
+from fourd_ros.model_io.folder import check_target, write_model
 from fourd_ros.model_io.strict_json import to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES
 
@@ -59,6 +59,7 @@ def convert(
         InvalidConfig: a weight has values beyond the range of `dtype`.
         TooLarge: the disk has not enough room.
     """
+    check_target(Path(target), overwrite=overwrite)
     with open_checkpoint(converter, source) as checkpoint:
         conversion = plan(converter, checkpoint, dtype=dtype)
         if conversion.problems:

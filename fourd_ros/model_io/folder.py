@@ -182,6 +182,18 @@ def find_model(model: str) -> Path:
     return Path(model) if Path(model).exists() else shipped_model(model)
 
 
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write a model where something is, before work is done for it.
+
+    Raises:
+        InvalidModel: `path` exists and is not to be overwritten, or is no model folder.
+    """
+    if path.exists() and not overwrite:
+        raise InvalidModel(f"'{path}' exists already; name another folder or ask to overwrite it")
+    if path.exists() and not (path / INDEX).is_file():
+        raise InvalidModel(f"'{path}' is no model folder, so it is not overwritten")
+
+
 def write_model(
     path: Path | str,
     components: Mapping[str, "nn.Module | Component | Any"],
@@ -280,10 +292,7 @@ def _seal(folder: Path, card: ModelCard) -> None:
 @contextmanager
 def _new_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which gets the name `path` when the block ends well and vanishes otherwise."""
-    if path.exists() and not overwrite:
-        raise InvalidModel(f"'{path}' exists already; name another folder or ask to overwrite it")
-    if path.exists() and not (path / INDEX).is_file():
-        raise InvalidModel(f"'{path}' is no model folder, so it is not overwritten")
+    check_target(path, overwrite=overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
