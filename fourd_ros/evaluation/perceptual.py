@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidImage
+from fourd_ros.evaluation.metric import Metric
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import shipped_model
 from fourd_ros.model_io.loading import load_model
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from fourd_ros.evaluation.lpips_network import ShiftTolerantLpips
 
 SHIPPED = "lpips_alex"
+
+LPIPS = Metric(name="lpips", title="LPIPS", source="Ghildyal and Liu 2022, shift-tolerant, AlexNet")
 
 MIN_SIDE = 21
 """Pixels; the network reflects the borders of its features, and smaller images leave too few."""
