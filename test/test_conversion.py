@@ -15,6 +15,7 @@ import pytest
 import torch
 import toy_system
 import wide_system
+from safetensors.torch import save_file
 
 from fourd_ros.cli import main
 from fourd_ros.errors import (
@@ -76,6 +77,16 @@ def test_the_same_model_comes_out_of_every_layout(layout: str, tmp_path: Path) -
     assert torch.equal(network.up.weight, given["mlp.weight"].T[toy_system.WIDTH :])
     assert torch.equal(network.steps, given["steps"])
     assert torch.equal(network.table, torch.arange(5.0))
+
+
+def test_a_header_length_that_looks_like_a_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for padding in range(0, 256, 8):
+        save_file(toy_system.weights(), path, metadata={"note": "x" * padding})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    convert(toy_system.CONVERTER, path, tmp_path / "made")
 
 
 def test_every_tensor_and_value_is_accounted_for(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ MAX_NAME = 1000
 
 _CHUNK = 1 << 22
 
+_ARCHIVE = b"PK\x03\x04"
+_PICKLE = b"\x80"
+
 _IMPOSTORS = (
     (b"version https://git-lfs", "a Git LFS pointer; run 'git lfs pull' where it was cloned"),
     (b"<", "a web page; the download needs a login or consent, or the address was that of a page"),
@@ -86,18 +89,18 @@ def open_weights(path: Path, *, allowed_types: Iterable[str] = ()) -> WeightFile
         MissingDependency: torch is older than 2.6.
     """
     start = _first_bytes(path)
-    archive, bare = start.startswith(b"PK\x03\x04"), start[:1] == b"\x80"
+    if start[8:9] == b"{":  # before it stands the length of the header, which may look like anything
+        return _Safetensors(path)
+    archive = start.startswith(_ARCHIVE)
     if archive:
         _check_archive(path)
-    if archive or bare:
+    if archive or start.startswith(_PICKLE):
         if path.suffix == ".safetensors":
             raise UnsafeCheckpoint(
                 f"'{path}' is not safetensors, as its name says, but a pickle; nothing was run. If you know that it is "
                 "a PyTorch checkpoint, call it .pt"
             )
-        return _Pickled(path, allowed_types, legacy=bare)
-    if start[8:9] == b"{":
-        return _Safetensors(path)
+        return _Pickled(path, allowed_types, legacy=not archive)
     for prefix, meaning in _IMPOSTORS:
         if start.lstrip().lower().startswith(prefix):
             raise InvalidCheckpoint(f"'{path}' is {meaning}")
@@ -106,7 +109,7 @@ def open_weights(path: Path, *, allowed_types: Iterable[str] = ()) -> WeightFile
 
 def summed_bytes(path: Path) -> int:
     """How many bytes `check_sums` reads."""
-    if not zipfile.is_zipfile(path):
+    if not _first_bytes(path).startswith(_ARCHIVE):
         return 0
     with zipfile.ZipFile(path) as archive:
         return sum(record.file_size for record in archive.infolist())
@@ -118,7 +121,7 @@ def check_sums(path: Path) -> Iterator[int]:
     Raises:
         InvalidCheckpoint: a checksum differs.
     """
-    if not zipfile.is_zipfile(path):
+    if not _first_bytes(path).startswith(_ARCHIVE):
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -175,7 +178,7 @@ class _Pickled(WeightFile):
                 "there is memory for it and save it again"
             )
         self.maps = not legacy
-        self._tensors, self.others = _flatten(_load(path, tuple(allowed_types), mmap=not legacy), path)
+        self._tensors, self.others = _flatten(_load(path, tuple(allowed_types), legacy=legacy), path)
 
     @property
     def names(self) -> Sequence[str]:
@@ -237,15 +240,16 @@ def _check_torch(path: Path) -> None:
         )
 
 
-def _load(path: Path, allowed_types: tuple[str, ...], *, mmap: bool) -> Any:
+def _load(path: Path, allowed_types: tuple[str, ...], *, legacy: bool) -> Any:
     import torch
 
     with torch.serialization.safe_globals([(Inert, name) for name in allowed_types]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickles that torch did not write, which it refuses afterwards
         try:
-            return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+            return torch.load(path, map_location="cpu", mmap=not legacy, weights_only=True)
         except pickle.UnpicklingError as error:
-            refused = _refused_types(path, str(error), allowed_types)
+            mentioned = _mentioned(path, allowed_types) if legacy else _mentioned_in_archive(path)
+            refused = sorted(mentioned | set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
             if not refused:
                 raise InvalidCheckpoint(f"'{path}' is a pickle that torch.save did not write, or damaged") from error
             raise UnsafeCheckpoint(
@@ -257,18 +261,18 @@ def _load(path: Path, allowed_types: tuple[str, ...], *, mmap: bool) -> Any:
             raise InvalidCheckpoint(f"'{path}' is damaged or was not written by torch.save: {error}") from error
 
 
-def _refused_types(path: Path, message: str, allowed_types: tuple[str, ...]) -> list[str]:
-    """The one that torch stopped at, and the others that the pickle mentions."""
+def _mentioned(path: Path, allowed_types: tuple[str, ...]) -> set[str]:
+    known = ("torch.", "collections.OrderedDict")
+    return {name for name in mentioned_types(path) if not name.startswith(known)} - set(allowed_types)
+
+
+def _mentioned_in_archive(path: Path) -> set[str]:
     import torch
 
-    refused = set(re.findall(r"GLOBAL ([\w.]+)", message))
-    if zipfile.is_zipfile(path):
-        with contextlib.suppress(ValueError, RuntimeError, pickle.UnpicklingError):
-            refused |= set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    else:
-        known = ("torch.", "collections.OrderedDict")
-        refused |= {name for name in mentioned_types(path) if not name.startswith(known)} - set(allowed_types)
-    return sorted(refused)
+    try:
+        return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (ValueError, RuntimeError, pickle.UnpicklingError):
+        return set()
 
 
 def _flatten(content: Any, path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, str]]:
