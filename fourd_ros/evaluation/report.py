@@ -71,27 +71,14 @@ def write_report(
         raise InvalidResults("a report needs at least one table")
     folder = Path(folder)
     _check_replaceable(folder)
+    encoded = [(picture.caption, _png(picture.rgb)) for picture in pictures]
     aggregates = [table.aggregate(confidence=confidence, resamples=resamples, seed=seed) for table in tables]
-    files: dict[str, bytes] = {}
+    files = {f"picture_{number}.png": png for number, (_, png) in enumerate(encoded, 1)}
     sections = []
     for number, (table, means) in enumerate(zip(tables, aggregates, strict=True), 1):
-        name = f"{number}_{_slug(table.title)}"
-        light = draw_chart(table, means, palette=LIGHT)
-        dark = draw_chart(table, means, palette=DARK)
-        files |= {
-            f"{name}.csv": summary_csv_text(means.values()).encode(),
-            f"{name}_values.csv": csv_text(table).encode(),
-        }
-        listed = {f"{name}.csv": "these figures as CSV", f"{name}_values.csv": f"every {table.unit_name} as CSV"}
-        charts: dict[str, bytes] = {}
-        if light is not None and dark is not None:
-            files[f"{name}.png"], charts = light, {"light": light, "dark": dark}
-            listed[f"{name}.png"] = "chart as PNG"
-        listed[RESULTS] = "everything as JSON"
-        lead = _lead(table, confidence)
-        sections.append(Section(table=table, aggregates=means, lead=lead, charts=charts, files=listed))
-    encoded = [(picture.caption, _png(picture.rgb)) for picture in pictures]
-    files |= {f"picture_{number}.png": png for number, (_, png) in enumerate(encoded, 1)}
+        section, beside = _section(f"{number}_{_slug(table.title)}", table, means, _lead(table, confidence))
+        sections.append(section)
+        files |= beside
     files[PAGE] = render_report(title=title, notes=notes, sections=sections, pictures=encoded).encode()
     files[RESULTS] = results_text(
         tables,
@@ -108,6 +95,18 @@ def write_report(
     except OSError as error:
         raise InvalidResults(f"no report can be written to '{folder}': {error}") from error
     return folder / PAGE
+
+
+def _section(name: str, table: ResultTable, means: Aggregates, lead: str) -> tuple[Section, dict[str, bytes]]:
+    """A table on the page, and the files beside the page, by name."""
+    files = {f"{name}.csv": summary_csv_text(means.values()).encode(), f"{name}_values.csv": csv_text(table).encode()}
+    links = {f"{name}.csv": "these figures as CSV", f"{name}_values.csv": f"every {table.unit_name} as CSV"}
+    light, dark = (draw_chart(table, means, palette=palette) for palette in (LIGHT, DARK))
+    charts = {"light": light, "dark": dark} if light is not None and dark is not None else {}
+    if light is not None:
+        files[f"{name}.png"], links[f"{name}.png"] = light, "chart as PNG"
+    links[RESULTS] = "everything as JSON"
+    return Section(table=table, aggregates=means, lead=lead, charts=charts, files=links), files
 
 
 def report_markdown(
