@@ -84,6 +84,8 @@ def _settings(config_class: type[Any], *, as_json: bool) -> int:
 
 
 def _train(task_class: type[Any], args: argparse.Namespace) -> int:
+    from accelerate import PartialState
+
     from fourd_ros.training.loop import train
 
     label = args.model.rpartition(":")[2]
@@ -94,6 +96,7 @@ def _train(task_class: type[Any], args: argparse.Namespace) -> int:
         config = read_config(task_class.config_class, args.config or _default_config(args.model), args.set)
     report: Callable[[Any], None] | None = _print_row if args.json else None
     result = train(task_class(config), folder, resume=args.resume, bar=not args.json, report=report)
+    PartialState().destroy_process_group()
     if result.is_main:
         _tell(result, RunFolder(folder), args)
     return INTERRUPTED if result.interrupted else 0

@@ -69,8 +69,10 @@ class StopRequest:
             self._handlers = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._restore()
+        if self._pending is not None and kind is None:
+            self._pending[0].wait()
 
     def agreed(self) -> bool:
         """Whether to stop after this step; the same answer in every process.
