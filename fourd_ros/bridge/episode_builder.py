@@ -1,11 +1,13 @@
 """An episode that grows frame by frame."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.bridge.camera_poses import CameraPose
 from fourd_ros.bridge.episode_frames import FRAMES, Frame, FrameView, SeenObject
 from fourd_ros.bridge.episode_inputs import EpisodeInputs
 from fourd_ros.bridge.times import NS_PER_S
@@ -20,23 +22,27 @@ RIGID = 1e-4
 
 
 class EpisodeBuilder:
-    """Holds the frames of one episode.
+    """Holds the frames of one episode; the pictures are in place from the beginning, so they are never there twice.
 
     Args:
         inputs: of the bag.
         first: frame.
-
-    Attributes:
-        nbytes: of the pictures so far.
+        capacity: frames that it takes; pages of memory that no frame needed are never touched.
     """
 
-    def __init__(self, inputs: EpisodeInputs, first: Frame) -> None:
-        self._inputs = inputs
-        self._frames = [first]
-        self.nbytes = first.nbytes
+    def __init__(self, inputs: EpisodeInputs, first: Frame, *, capacity: int) -> None:
+        self._inputs, self._first, self._capacity = inputs, first, capacity
+        self._frames: list[Frame] = []
+        self._views = {name: _ViewBuilder(view, capacity) for name, view in first.views.items()}
+        self.add(first)
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more frames."""
+        return len(self._frames) == self._capacity
 
     @property
     def start_ns(self) -> int:
@@ -50,16 +56,16 @@ class EpisodeBuilder:
 
     def add(self, frame: Frame) -> None:
         """Take the next frame; it must be like the others, see `is_like`."""
-        self._frames.append(frame)
-        self.nbytes += frame.nbytes
+        for name, view in frame.views.items():
+            self._views[name].add(view)
+        self._frames.append(replace(frame, views={}))
 
     def is_like(self, frame: Frame) -> bool:
         """Whether a frame has the calibrations and the label of this episode."""
-        first = self._frames[0]
-        return frame.label == first.label and _cameras(frame) == _cameras(first)
+        return frame.label == self._first.label and _cameras(frame) == _cameras(self._first)
 
     def build(self, *, name: str, source: str, facts: Mapping[str, Any], tally: DropTally) -> Episode:
-        """The episode; the frames are given up on the way, so pictures are not in memory twice.
+        """The episode.
 
         Args:
             name: of the episode.
@@ -67,7 +73,7 @@ class EpisodeBuilder:
             facts: further fields; an instruction of the frames goes before one in there.
             tally: told of objects that come and go.
         """
-        frames, self._frames = self._frames, []
+        frames = self._frames
         stamps = np.array([frame.stamp_ns for frame in frames], np.int64)
         instructions = tuple(dict.fromkeys(frame.instruction for frame in frames if frame.instruction))
         words = {"tasks": (), "instructions": (), **facts} | ({"instructions": instructions} if instructions else {})
@@ -86,7 +92,7 @@ class EpisodeBuilder:
             actions=np.stack([frame.actions for frame in frames]),
             **_objects([frame.objects for frame in frames], frames[0].stamp_ns, tally),
             **words,
-            views=_views(frames),
+            views={name: view.build() for name, view in self._views.items()},
         )
 
 
@@ -94,32 +100,36 @@ def _cameras(frame: Frame) -> dict[str, PinholeCamera]:
     return {name: view.camera for name, view in frame.views.items()}
 
 
-def _views(frames: list[Frame]) -> dict[str, EpisodeView]:
-    columns = {name: [frame.views[name] for frame in frames] for name in frames[0].views}
-    frames.clear()
-    return {name: _view(views) for name, views in columns.items()}
+class _ViewBuilder:
+    """What one camera saw, so far."""
 
+    def __init__(self, first: FrameView, capacity: int) -> None:
+        self._camera = first.camera
+        self._poses: list[CameraPose] = []
+        self._rgb = np.empty((capacity, *first.rgb.shape), np.uint8)
+        self._depth = None if first.depth is None else np.empty((capacity, *first.depth.shape), np.float32)
 
-def _view(views: list[FrameView]) -> EpisodeView:
-    first, count = views[0], len(views)
-    link, mounts = first.pose.mounted_on, [view.pose.T_mount_camera for view in views]
-    carried = all(view.pose.mounted_on == link for view in views) and np.ptp(mounts, axis=0).max() < RIGID
-    poses = np.stack([view.pose.T_world_camera for view in views])
-    rgb = np.empty((count, *first.rgb.shape), np.uint8)
-    depth = None if first.depth is None else np.empty((count, *first.depth.shape), np.float32)
-    for index in range(count):
-        rgb[index] = views[index].rgb
-        if depth is not None:
-            depth[index] = views[index].depth
-        views[index] = first
-    return EpisodeView(
-        camera=first.camera,
-        mounted_on=link if carried else "",
-        T_mount_camera=first.pose.T_mount_camera if carried else poses[0],
-        T_world_camera=poses,
-        rgb=rgb,
-        depth=depth,
-    )
+    def add(self, view: FrameView) -> None:
+        place = len(self._poses)
+        self._rgb[place] = view.rgb
+        if self._depth is not None:
+            self._depth[place] = view.depth
+        self._poses.append(view.pose)
+
+    def build(self) -> EpisodeView:
+        count, first = len(self._poses), self._poses[0]
+        mounts = [pose.T_mount_camera for pose in self._poses]
+        same = all(pose.mounted_on == first.mounted_on for pose in self._poses)
+        carried = same and np.ptp(mounts, axis=0).max() < RIGID
+        poses = np.stack([pose.T_world_camera for pose in self._poses])
+        return EpisodeView(
+            camera=self._camera,
+            mounted_on=first.mounted_on if carried else "",
+            T_mount_camera=first.T_mount_camera if carried else poses[0],
+            T_world_camera=poses,
+            rgb=self._rgb[:count],
+            depth=None if self._depth is None else self._depth[:count],
+        )
 
 
 def _objects(seen: Sequence[Mapping[str, SeenObject] | None], stamp_ns: int, tally: DropTally) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Bags of any robot with cameras, joints and transforms, read as episodes; no ROS installation is needed."""
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ __all__ = ["Dropped", "EpisodeOptions", "bag_id", "read_episodes"]
 
 MISSING_FRAME = 1.5
 """Frames that are further apart than this many periods have one missing between them."""
+
+FASTEST = 1.5
+"""Cameras may be quicker than their rate by this factor for a while."""
 
 _TAIL_BYTES = 65536
 _BAG_FILES = {".mcap", ".db3", ".yaml"}
@@ -117,7 +121,7 @@ class _EpisodeReader:
             if self._builder is not None and self._begins(frame, self._builder):
                 yield from self._finished()
             if self._builder is None:
-                self._builder = EpisodeBuilder(self._inputs, frame)
+                self._builder = EpisodeBuilder(self._inputs, frame, capacity=self._capacity(frame))
                 self._begun += 1
             else:
                 self._builder.add(frame)
@@ -128,8 +132,13 @@ class _EpisodeReader:
             frame.stamp_ns - former.last_ns > self._gap_ns
             or not former.is_like(frame)
             or (frame.stamp_ns - former.start_ns) / NS_PER_S >= self._options.max_duration
-            or former.nbytes + frame.nbytes > self._options.max_bytes
+            or former.full
         )
+
+    def _capacity(self, frame: Frame) -> int:
+        """The most frames of an episode that begins with a frame: those of the whole bag, if they are not too large."""
+        in_bag = math.ceil(self._bag.duration * self._inputs.rate * FASTEST) + 1
+        return max(1, min(in_bag, self._options.max_bytes // frame.nbytes))
 
     def _finished(self, *, last: bool = False) -> Iterator[Episode]:
         builder, self._builder = self._builder, None

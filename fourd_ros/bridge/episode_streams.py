@@ -240,13 +240,10 @@ class EpisodeStreams:
         return False
 
     def _add_transforms(self, message: Any, *, static: bool) -> None:
-        for transform in message.transforms:
-            try:
-                self._moving.add(transform, static=static)
-                if static:
-                    self._still.add(transform, static=True)
-            except InvalidInput as error:
-                self._tally.add(error.kind, "transforms", self.timeline.now_ns, str(error))
+        for error in self._moving.add_all(message.transforms, static=static):
+            self._tally.add(error.kind, "transforms", self.timeline.now_ns, str(error))
+        if static:
+            self._still.add_all(message.transforms, static=True)
 
     def _take_command(self, raw: RawMessage) -> bool:
         message, stamp_ns = self.decoded(raw.topic, raw.data), self._stamp(raw)

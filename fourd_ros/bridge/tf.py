@@ -3,7 +3,7 @@
 import importlib.util
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -77,15 +77,32 @@ class TransformBuffer:
         Raises:
             InvalidTransform: as `set_transform`, or a quaternion far from unit length.
         """
+        for error in self.add_all([transform], static=static):
+            raise error
+
+    def add_all(self, transforms: Sequence[Any], *, static: bool = False) -> list[InvalidTransform]:
+        """Remember the transforms of a ``tf2_msgs/TFMessage``; returns why some could not be."""
+        if not transforms:
+            return []
+        numbers = np.array([_numbers(one.transform) for one in transforms])
+        norms = np.linalg.norm(numbers[:, 3:], axis=1)
+        sound = np.abs(norms - 1) <= BROKEN
+        numbers[~sound] = (0, 0, 0, 0, 0, 0, 1)
+        poses = from_quaternion(numbers[:, :3], numbers[:, 3:])
+        errors = []
+        for transform, pose, norm in zip(transforms, poses, norms.tolist(), strict=True):
+            try:
+                self._add(transform, pose, norm, static)
+            except InvalidTransform as error:
+                errors.append(error)
+        return errors
+
+    def _add(self, transform: Any, pose: Pose, norm: float, static: bool) -> None:
         parent, child = str(transform.header.frame_id), str(transform.child_frame_id)
-        translation, rotation = transform.transform.translation, transform.transform.rotation
-        quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-        norm = float(np.linalg.norm(quaternion))
         if not abs(norm - 1) <= BROKEN:
             raise InvalidTransform(f"transform '{parent}' -> '{child}' has a quaternion of length {norm:.3g}, needed 1")
         if abs(norm - 1) > ROUNDED:
             self.counters.count("transform_normalised")
-        pose = from_quaternion(np.array([translation.x, translation.y, translation.z]), quaternion / norm)
         self.set_transform(parent, child, stamp_to_ns(transform.header.stamp), pose, static=static)
 
     def lookup(self, target: str, source: str, stamp_ns: int = 0, *, timeout: float = 0.0) -> Pose:
@@ -223,11 +240,8 @@ class TransformListener:
         self._subscriptions = []
 
     def _take(self, message: Any, *, static: bool) -> None:
-        for transform in message.transforms:
-            try:
-                self._buffer.add(transform, static=static)
-            except InvalidTransform as error:
-                self._on_error(error)
+        for error in self._buffer.add_all(message.transforms, static=static):
+            self._on_error(error)
 
     def _report(self, error: InvalidTransform) -> None:
         self._buffer.counters.count(error.kind)
@@ -247,11 +261,14 @@ def make_transform(parent: str, child: str, stamp_ns: int, T_parent_child: Array
 
 
 def _pose(transform: Any) -> NDArray[np.float64]:
-    translation, rotation = transform.translation, transform.rotation
-    return from_quaternion(
-        np.array([translation.x, translation.y, translation.z]),
-        np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
-    )
+    numbers = np.array(_numbers(transform))
+    return from_quaternion(numbers[:3], numbers[3:])
+
+
+def _numbers(transform: Any) -> tuple[float, ...]:
+    """Position and quaternion of a ``geometry_msgs/Transform``."""
+    at, turned = transform.translation, transform.rotation
+    return at.x, at.y, at.z, turned.x, turned.y, turned.z, turned.w
 
 
 def _bare(frame: str) -> str:
