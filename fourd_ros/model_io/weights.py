@@ -180,6 +180,7 @@ def save_weights(
             total += sum(tensor.numel() * tensor.element_size() for tensor in shard.values())
             partials.append(folder / f".{stem}-{len(partials):05d}.partial")
             write_tensors(shard, partials[-1])
+            del shard  # otherwise it would stay until the next one is full
         _name_shards(partials, weight_map, total, folder / stem)
     finally:
         for partial in partials:
