@@ -92,6 +92,7 @@ class LeRobotFolder:
         info = self._read_info()
         try:
             self.rate = float(info["fps"])
+            self._episodes = int(info["total_episodes"])
             self._data_path = str(info.get("data_path") or DATA)
             self._film_path = str(info.get("video_path") or FILMS)
             self.features = {str(key): _feature(facts) for key, facts in info["features"].items()}
@@ -121,12 +122,10 @@ class LeRobotFolder:
         """Episodes of every file in ``data/``, by chunk and file, in their order.
 
         Raises:
-            InvalidDataset: ``meta/episodes`` is missing or damaged.
+            InvalidDataset: ``meta/episodes`` is damaged or lacks episodes.
         """
         found: dict[tuple[int, int], list[EpisodePlace]] = defaultdict(list)
         paths = sorted((self.folder / "meta/episodes").glob("*/*.parquet"))
-        if not paths:
-            raise InvalidDataset(f"'{self.folder}' has no meta/episodes/*/*.parquet")
         films = [key for key, feature in self.features.items() if feature.dtype == "video"]
         for path in paths:
             for row in _episode_rows(path, films):
@@ -136,6 +135,9 @@ class LeRobotFolder:
                     films={key: _film_place(row, key) for key in films},
                 )
                 found[row["data/chunk_index"], row["data/file_index"]].append(place_of_row)
+        there = sum(map(len, found.values()))
+        if there != self._episodes:
+            raise InvalidDataset(f"meta/episodes of '{self.folder}' has {there} episodes, {INFO} says {self._episodes}")
         return {place: sorted(found[place], key=lambda episode: episode.index) for place in sorted(found)}
 
     def tasks(self) -> dict[int, str]:
@@ -145,7 +147,7 @@ class LeRobotFolder:
             InvalidDataset: ``meta/tasks.parquet`` is missing or damaged.
         """
         path = self.folder / TASKS
-        (rows,) = [read_table(path).to_pylist()]
+        rows = read_table(path).to_pylist()
         try:
             words = next(key for key in rows[0] if key != "task_index") if rows else ""
             return {int(row["task_index"]): str(row[words]) for row in rows}

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from fourd_ros.data.dataset_card import DatasetCard
 from fourd_ros.data.dropped import Dropped, DropTally
 from fourd_ros.data.episode_dataset import EpisodeDataset
 from fourd_ros.data.episode_index import EpisodeRow
 from fourd_ros.data.lerobot_features import OPTIONAL, FeatureSet, key_of
+from fourd_ros.data.lerobot_info import read_json
 from fourd_ros.data.lerobot_layout import CONVERSION, EPISODES, place
 from fourd_ros.data.video import FORMATS, VideoFormat
 from fourd_ros.errors import InvalidDataset, InvalidParameter
@@ -267,8 +267,8 @@ def _claim(conversion: Conversion, rows: Sequence[EpisodeRow]) -> None:
     )
     path = conversion.folder / CONVERSION
     if path.exists():
-        found = read_claim(conversion.folder)
-        other = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        found = read_json(path)
+        other = _differing(wanted, found)
         if other:
             raise InvalidDataset(
                 f"'{conversion.folder}' holds a conversion with other {', '.join(other)}; "
@@ -280,14 +280,9 @@ def _claim(conversion: Conversion, rows: Sequence[EpisodeRow]) -> None:
     write_whole(path, json.dumps(wanted, indent=1) + "\n")
 
 
-def read_claim(folder: Path) -> dict[str, Any]:
-    """What `plan_conversion` noted in a folder.
-
-    Raises:
-        InvalidDataset: it is damaged.
-    """
-    path = folder / CONVERSION
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InvalidDataset(f"'{path}' is damaged ({error}); remove the folder to start anew") from error
+def _differing(wanted: object, found: object, path: str = "") -> list[str]:
+    """Where two JSON values are not the same."""
+    if not (isinstance(wanted, dict) and isinstance(found, dict)):
+        return [] if wanted == found else [path]
+    keys = sorted(wanted.keys() | found.keys())
+    return [place for key in keys for place in _differing(wanted.get(key), found.get(key), f"{path}.{key}".lstrip("."))]
