@@ -124,7 +124,7 @@ def _write(network: "torch.nn.Module", signature: OnnxSignature, path: Path, ops
     onnx = _onnx()
     shapes = {name: dict(signature.sizes.get(name, {})) or None for name in signature.inputs}
     with _quiet():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             network,
             (),
             kwargs=dict(signature.inputs),
@@ -178,7 +178,7 @@ def _deviations(network: "torch.nn.Module", signature: OnnxSignature, path: Path
         expected = _run_torch(network, example)
         given = session.run(**{name: tensor.numpy() for name, tensor in example.items()})
         for name, value in zip(signature.outputs, expected, strict=True):
-            scale = max(float(np.abs(value).max(initial=0.0)), np.finfo(np.float32).tiny)
+            scale = max(float(np.abs(value).max(initial=0.0)), float(np.finfo(np.float32).tiny))
             deviation = float(np.abs(given[name] - value).max(initial=0.0)) / scale
             worst[name] = max(worst[name], deviation if np.isfinite(deviation) else np.inf)
     return worst
