@@ -217,6 +217,20 @@ BENCHMARKS = (
         figures=tuple(figure for size in (64, 128) for figure in _windows(size)),
     ),
     Benchmark(
+        name="bag_conversion",
+        anchor="the same messages read with rosbags, none decoded",
+        figures=(
+            Figure(what="bag to episodes", value=at("MB_per_s", what="episodes"), unit="MB/s"),
+            Figure(what="bag to a data set on disk", value=at("MB_per_s", what="data set"), unit="MB/s"),
+            Figure(what="read with rosbags alone", value=at("MB_per_s", what="rosbags"), unit="MB/s"),
+            Figure(
+                what="recorded time, two cameras 640 x 480 at 30 Hz",
+                value=at("recorded_s_per_s", what="data set"),
+                unit="s/s",
+            ),
+        ),
+    ),
+    Benchmark(
         name="simulation",
         anchor="nothing",
         figures=(
