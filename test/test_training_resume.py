@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import TIMEOUT
 from regression_task import RegressionConfig, RegressionTask
 
@@ -186,6 +187,36 @@ def test_a_run_without_checkpoints_begins_anew(straight: Path, tmp_path: Path) -
     (folder / "metrics.jsonl").write_text('{"step": 4, "kind": "train", "loss": 1.0}\n{"step": 8, "ki')
     assert go_on(folder).step == 40
     assert_same(folder, straight)
+
+
+class Convolutions(torch.nn.Module):
+    """Over a picture whose pixels all have one value; its weights lie in memory with the channels last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(8, 4, 3, padding=1)
+        )
+        self.layers.to(memory_format=torch.channels_last)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x[:, :, None, None].expand(-1, 3, 4, 4)).mean(dim=(1, 2, 3))
+
+
+class ConvolutionTask(RegressionTask):
+    def network(self) -> torch.nn.Module:
+        return Convolutions()
+
+
+def test_weights_with_channels_last_go_on_too(tmp_path: Path) -> None:
+    """The optimizer goes through weights and moments side by side, so they have to lie in memory alike."""
+    tasks = [ConvolutionTask(read_config(RegressionConfig, None, [*SETTINGS, f"training.steps={n}"])) for n in (10, 20)]
+    train(tasks[1], tmp_path / "straight", bar=False)
+    train(tasks[0], tmp_path / "run", bar=False)
+    train(tasks[1], tmp_path / "run", resume=True, bar=False)
+    for part in ("network", "optimizer", "average"):
+        file = f"checkpoints/step_00000020/{part}.safetensors"
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "straight" / file).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,11 @@ class Learner:
         state: dict[int, dict[str, torch.Tensor]] = {}
         for number, parameter in enumerate(p for group in self._adamw.param_groups for p in group["params"]):
             moments = {slot: tensors.get(f"{slot}/{names[parameter]}") for slot in _SLOTS}
-            state[number] = {slot: moment for slot, moment in moments.items() if moment is not None}
+            state[number] = {
+                slot: moment if slot == "step" else _laid_out_like(parameter, moment)
+                for slot, moment in moments.items()
+                if moment is not None
+            }
         self._adamw.load_state_dict({"state": state, "param_groups": self._adamw.state_dict()["param_groups"]})
 
 
@@ -188,6 +192,11 @@ class _Losses(torch.nn.Module):
             )
         self.terms = tuple(loss.terms)
         return torch.stack([loss.per_sample, *(term.detach() for term in loss.terms.values())])
+
+
+def _laid_out_like(parameter: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    """The fused optimizer goes through the memory of both in one order."""
+    return torch.empty_like(parameter).copy_(moment)
 
 
 def _enable_gradient_checkpointing(network: torch.nn.Module) -> None:
