@@ -326,9 +326,10 @@ def test_topics_are_renamed_when_asked(robot: HardwareBag, tmp_path: Path) -> No
     path = robot.write(tmp_path / "bag")
     with pytest.raises(InvalidBag, match="lacks a camera"):
         read(path)
-    renamed = {"/usb/rgb": "/eye/image", "/usb/calibration": "/eye/camera_info"}
-    (episode,), _ = read(path, remaps=renamed)
-    assert list(episode.views) == ["eye"] and len(episode.times) == 19
+    for name, view in (("/eye", "eye"), ("/left/eye", "left_eye"), ("", "camera")):
+        renamed = {"/usb/rgb": f"{name}/image", "/usb/calibration": f"{name}/camera_info"}
+        (episode,), _ = read(path, remaps=renamed)
+        assert list(episode.views) == [view] and len(episode.times) == 19
     with pytest.raises(InvalidBag, match=r"no topic .'/nobody'"):
         read(path, remaps={"/nobody": "/eye/image"})
 
@@ -366,6 +367,35 @@ def test_commands_of_several_controllers_are_followed(robot: HardwareBag, tmp_pa
     hand = np.interp(seconds(episode), [1.0, 2.0], [7.0, 8.0])
     hand[:10] = np.nan
     assert np.allclose(episode.commanded[:, 1], hand, equal_nan=True)
+
+
+def test_set_points_and_actions_of_other_types(robot: HardwareBag, tmp_path: Path) -> None:
+    for index, t in enumerate(np.arange(0.0, 2.0, 0.1)):
+        target = new(
+            "sensor_msgs/msg/JointState",
+            header=header(t),
+            name=["b", "a"],
+            position=np.array([10.0 * t, t]),
+            velocity=np.zeros(0),
+            effort=np.zeros(0),
+        )
+        robot.put("/joint_command", "sensor_msgs/msg/JointState", target, t)
+        layout = new("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
+        data = np.array([float(index), np.nan if index == 4 else -1.0])
+        array = new("std_msgs/msg/Float64MultiArray", layout=layout, data=data)
+        robot.put("/policy", "std_msgs/msg/Float64MultiArray", array, t)
+    kind = "trajectory_msgs/msg/JointTrajectory"
+    robot.put("/plan", kind, trajectory(0.0, ("a", "b"), {0.0: [0.0, 1.0], 2.0: [2.0, 1.0]}), 0.0)
+    robot.camera("front", 1.9)
+    path = robot.write(tmp_path / "bag")
+    (episode,), dropped = read(path, command_topics=("/joint_command",), action_topics=("/policy",))
+    assert np.allclose(episode.commanded, np.stack([seconds(episode), 10.0 * seconds(episode)], axis=1))
+    assert episode.action_names == ("0", "1")
+    assert episode.actions[:, 0].tolist() == [0, 1, 2, 3, 3, *range(5, 19)]
+    assert dropped["invalid_input"].count == 1 and "not finite" in dropped["invalid_input"].why
+    (episode,), _ = read(path, action_topics=("/plan",))
+    assert episode.action_names == ("a", "b")
+    assert np.allclose(episode.actions, np.stack([seconds(episode), np.ones(19)], axis=1))
 
 
 def test_actions_hold_until_the_next(robot: HardwareBag, tmp_path: Path) -> None:

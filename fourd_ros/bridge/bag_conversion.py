@@ -112,6 +112,8 @@ def convert_bag(job: BagJob, *, progress: Callable[[float], None] | None = None)
                 if not writer.has(found.name):
                     writer.add(found)
                 del found  # else it would be in memory beside the next
+        except InvalidDataset:
+            raise
         except InvalidInput as error:
             return _failed(job, name, str(error))
     report = BagReport(

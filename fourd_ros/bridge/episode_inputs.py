@@ -23,6 +23,9 @@ CLOCK = "/clock"
 COMMAND_ENDING = "/joint_trajectory"
 JOINT_ENDING = "/joint_states"
 IMAGINED = "/imagined/"
+NAMELESS = "camera"
+"""What a camera without a namespace is called."""
+
 PEEKED = 200
 """Messages of a topic from whose stamps its rate is told."""
 
@@ -171,7 +174,7 @@ def _check_topics(bag: BagReader, wanted: Iterable[str]) -> None:
 def _usable(
     bag: BagReader, cameras: Sequence[CameraTopics], wanted: Collection[str], tally: DropTally
 ) -> Iterable[CameraInput]:
-    named = {camera.name.replace("/", "_"): camera for camera in cameras if bag.topics[camera.image].count}
+    named = {camera.name.replace("/", "_") or NAMELESS: camera for camera in cameras if bag.topics[camera.image].count}
     unknown = sorted(set(wanted) - named.keys())
     if unknown:
         raise InvalidBag(f"'{bag.path}' has no camera {unknown}; it has {sorted(named)} (others need --remap)")

@@ -118,7 +118,7 @@ def _options(args: argparse.Namespace) -> "EpisodeOptions":
         slop=args.slop,
         size=args.size,
         frame=args.frame,
-        robot_description=load_description(args.urdf).text if args.urdf else "",
+        robot_description=load_description(args.urdf, visuals=False).text if args.urdf else "",
         command_topics=args.command_topics,
         action_topics=tuple(args.action_topic),
         instruction=args.instruction,

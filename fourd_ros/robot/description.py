@@ -166,7 +166,11 @@ class RobotDescription:
 
 
 def load_description(
-    path: Path, *, package_roots: Mapping[str, Path] | None = None, allowed_roots: Sequence[Path] | None = None
+    path: Path,
+    *,
+    package_roots: Mapping[str, Path] | None = None,
+    allowed_roots: Sequence[Path] | None = None,
+    visuals: bool = True,
 ) -> RobotDescription:
     """Read a URDF file, or a xacro file that you trust: xacro evaluates the Python expressions in it.
 
@@ -174,6 +178,7 @@ def load_description(
         path: ``*.urdf`` or ``*.xacro``.
         package_roots: folders of packages that are not installed in the sourced workspaces.
         allowed_roots: only meshes below these are accepted; None allows the file's folder and packages.
+        visuals: otherwise what the links look like is left out, and no mesh file is looked for.
 
     Raises:
         PathNotAllowed: there is no such file, or it is neither a URDF nor a xacro file.
@@ -184,7 +189,7 @@ def load_description(
         raise PathNotAllowed(f"{path} is not a file ending in .urdf, .xml or .xacro")
     text = _expand_xacro(path) if path.suffix == ".xacro" else path.read_text(encoding="utf-8")
     return RobotDescription.from_urdf(
-        text, package_roots=package_roots, base_directory=path.parent, allowed_roots=allowed_roots
+        text, package_roots=package_roots, base_directory=path.parent, allowed_roots=allowed_roots, visuals=visuals
     )
 
 
