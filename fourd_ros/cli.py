@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "export": "networks of a model folder in the formats of other runtimes",
     "convert": "make a model folder of a published checkpoint",
     "train": "train a model, or continue a run that was stopped",
+    "evaluate": "models on held-out data beside methods that learn nothing",
     "report": "results of earlier runs as a page with charts, or as Markdown",
     "verify": "compare a system with the vectors computed by the original networks",
 }

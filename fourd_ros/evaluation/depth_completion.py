@@ -14,12 +14,14 @@ from fourd_ros.evaluation.metric import Metric
 from fourd_ros.evaluation.point_metrics import CHAMFER_L1, COMPLETENESS, cloud_distances, f_score_metric
 from fourd_ros.evaluation.results import Result, ResultTable
 from fourd_ros.geometry.pointmap import points_from_depth
-from fourd_ros.records import Mask
+from fourd_ros.records import Mask, Pixels
 from fourd_ros.simulation.stills import Still
 
 Depth = NDArray[np.float32]
 
 OURS = "network"
+SURE = "network, sure to 20 mm"
+SURE_SIGMA = 0.02
 LEAVE = "holes left"
 BASELINE = "OpenCV Navier-Stokes"
 
@@ -28,6 +30,9 @@ RIGHT = 0.005
 
 NEAR = 1.5
 """The workspace of an arm ends at this depth [m]."""
+
+FARTHEST_SHOWN = 2.5
+"""Depth [m] at the end of the colour scale of pictures."""
 
 EDGE_PIXELS = 2
 """A hole lies at an edge when the edge is no farther than this."""
@@ -127,6 +132,7 @@ def fillers(completer: DepthCompleter) -> dict[str, Filler]:
     """The methods by name: ours, those that learn nothing, and leaving the holes."""
     return {
         OURS: lambda image: completer.complete(image.still.rgb, image.measured),
+        SURE: lambda image: completer.complete(image.still.rgb, image.measured, max_sigma=SURE_SIGMA),
         "nearest pixel": _certain(nearest),
         "OpenCV Telea": _certain(lambda depth: inpaint(depth, method="telea")),
         BASELINE: _certain(lambda depth: inpaint(depth, method="navier-stokes")),
@@ -137,7 +143,17 @@ def fillers(completer: DepthCompleter) -> dict[str, Filler]:
 def evaluate(
     images: Iterable[HoleImage], methods: Mapping[str, Filler], *, title: str, baseline: str = BASELINE
 ) -> ResultTable:
-    """Every metric of every method, as means over the pictures of a scene; scenes are the units."""
+    """Every metric of every method, as means over the pictures of a scene; scenes are the units.
+
+    Args:
+        images: those that are not `is_judged` are left out.
+        methods: by name, such as `fillers` gives.
+        title: of the table.
+        baseline: with which method the others are compared.
+
+    Raises:
+        InvalidResults: no image is judged.
+    """
     values: dict[tuple[str, str, str], list[float]] = {}
     for image in images:
         if not is_judged(image):
@@ -150,6 +166,12 @@ def evaluate(
         for (unit, method, metric), of_pictures in values.items()
     ]
     return ResultTable.from_results(results, title=title, metrics=METRICS, baseline=baseline, unit_name="scene")
+
+
+def picture(image: HoleImage, completed: Completed) -> Pixels:
+    """Colour, depth with holes, filled, and the truth, side by side; near is red, far is blue, unknown is black."""
+    depths = (image.measured, completed.depth, image.still.depth)
+    return np.concatenate([image.still.rgb, *(_in_colours(depth) for depth in depths)], axis=1)
 
 
 def nearest(depth: Depth) -> Depth:
@@ -244,6 +266,15 @@ def _at_edges(truth: Depth) -> Mask:
 
     edges = find_edges(np.where(np.isfinite(truth), 1 / truth.astype(np.float64), 0.0))
     return np.asarray(binary_dilation(edges, np.ones((3, 3)), iterations=EDGE_PIXELS))
+
+
+def _in_colours(depth: Depth) -> Pixels:
+    import cv2
+
+    known = np.isfinite(depth)
+    level = np.where(known, 1.0 - np.clip(np.where(known, depth, 0.0) / FARTHEST_SHOWN, 0.0, 1.0), 0.0)
+    colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(known[..., None], colours, 0).astype(np.uint8)
 
 
 def _mean(values: Iterable[float] | NDArray[np.floating]) -> float:

@@ -163,8 +163,13 @@ def write_card(card: ModelCard, folder: Path) -> None:
         file.write(to_bytes(content))
 
 
-def card_text(card: ModelCard) -> str:
-    """``README.md`` of the folder: front matter as model hubs read it, then the card in words."""
+def card_text(card: ModelCard, *, results: str = "") -> str:
+    """``README.md`` of the folder: front matter as model hubs read it, then the card in words.
+
+    Args:
+        card: what is known.
+        results: Markdown that says more about the metrics than the plain table that it replaces.
+    """
     import yaml
 
     front = yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True)
@@ -172,7 +177,7 @@ def card_text(card: ModelCard) -> str:
     parts += [f"## {title}\n\n{text}\n" for title, text in (("Data", card.data), ("Limits", card.limits)) if text]
     if card.metrics:
         again = f"\nRegenerate with:\n\n```\n{card.metrics_command}\n```\n" if card.metrics_command else ""
-        parts.append(f"## Held-out metrics\n\n{_metrics_table(card)}\n{again}")
+        parts.append(f"## Held-out metrics\n\n{results or _metrics_table(card)}\n{again}")
     parts.append(f"## Licence\n\n{_licence_text(card)}\n")
     return "\n".join(parts)
 

@@ -31,6 +31,7 @@ from fourd_ros.model_io.progress import with_progress
 from fourd_ros.model_io.strict_json import read_object, to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES, STEM, WeightFiles, save_weights
 from fourd_ros.resources import find_resource
+from fourd_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -249,6 +250,19 @@ def adopt_model(path: Path | str, card: ModelCard, *, overwrite: bool = False) -
         raise InvalidModel(f"'{folder.path}' has a {CARD} already; ask to overwrite it")
     _seal(folder.path, card)
     return ModelFolder(path)
+
+
+def describe_model(path: Path | str, card: ModelCard, *, results: str = "") -> None:
+    """Give a model folder another card, in ``fourd.json`` and ``README.md``; its other files stay as they are.
+
+    Args:
+        path: the folder.
+        card: what is known now; its `files` are filled in here.
+        results: as of `card_text`.
+    """
+    folder = ModelFolder(path).path
+    write_whole(folder / README, card_text(card, results=results))
+    _seal(folder, card)
 
 
 def _write_component(

@@ -22,6 +22,7 @@ from fourd_ros.evaluation.depth_completion import (
     hole_errors,
     is_judged,
     measure,
+    picture,
 )
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import write_model
@@ -36,8 +37,6 @@ KNOWN_WEIGHT = 0.1
 """Of pixels that are no holes, against holes: there is little to learn from them."""
 
 SHOWN_PICTURES = 4
-FARTHEST_SHOWN = 2.5
-"""Depth [m] at the end of the colour scale of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,22 +160,6 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
                 options,
                 workers=settings.workers,
             )
-
-
-def picture(image: HoleImage, completed: Completed) -> NDArray[np.uint8]:
-    """Colour, depth with holes, filled, and the truth, side by side."""
-    depths = (image.measured, completed.depth, image.still.depth)
-    return np.concatenate([image.still.rgb, *(_in_colours(depth) for depth in depths)], axis=1)
-
-
-def _in_colours(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Near is red, far is blue, unknown is black."""
-    import cv2
-
-    known = np.isfinite(depth)
-    level = np.where(known, 1.0 - np.clip(np.where(known, depth, 0.0) / FARTHEST_SHOWN, 0.0, 1.0), 0.0)
-    colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    return np.where(known[..., None], colours, 0).astype(np.uint8)
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
