@@ -256,6 +256,8 @@ def test_a_folder_holds_one_run(go: Go, tmp_path: Path) -> None:
     with run.claimed(), pytest.raises(InvalidConfig, match="another process trains"):
         train(task, run.path, resume=True, bar=False)
     assert next_run("regression", runs=tmp_path).name == "2"
+    with pytest.raises(InvalidConfig, match="cannot be the folder of a run"):
+        train(task, run.config, bar=False)
 
 
 def test_the_learning_rate() -> None:

@@ -73,9 +73,9 @@ def train(
     accelerator = make_accelerator(task.config.training)
     with ExitStack() as stack:
         if accelerator.is_main_process:
+            stack.enter_context(run.claimed())
             if not resume:
                 run.create(task.config)
-            stack.enter_context(run.claimed())
             stack.enter_context(logging_to(run.log))
         return _Run(task, run, accelerator, resume=resume).go(bar=bar, report=report)
 
@@ -211,7 +211,7 @@ class _Run:
         primary = self._task.primary
         if primary not in metrics:
             raise InvalidConfig(f"{type(self._task).__name__}.validate gives {list(metrics)}; needed its '{primary}'")
-        score = metrics[primary] if self._task.larger_is_better else -metrics[primary]
+        score = float(metrics[primary]) * (1 if self._task.larger_is_better else -1)
         if score > self._best_score:
             self._best_score = score
             tensors = {"network": self._learner.exported_tensors}

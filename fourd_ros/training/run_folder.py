@@ -71,10 +71,14 @@ class RunFolder:
         """Keep other processes from writing into the folder.
 
         Raises:
-            InvalidConfig: one does already.
+            InvalidConfig: one does already, or the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise InvalidConfig(f"'{self.path}' cannot be the folder of a run: {error}; name another") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
