@@ -16,6 +16,9 @@ COLOUR, DEPTH, SEGMENTATION, POSE = (
     "camera_pose.",
 )
 
+MATRIX_NAMES = tuple(f"row{row}_column{column}" for row in range(4) for column in range(4))
+"""Of a pose [4, 4], row after row."""
+
 OPTIONAL = ("depth", "segmentation")
 """What a conversion can leave out."""
 
@@ -31,17 +34,15 @@ COUNTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """Numbers of every frame.
+    """Numbers of every frame, in a row: LeRobot's tools do not take matrices beside images.
 
     Args:
         array: of the episode that they are, see `take_apart`.
-        shape: of one frame's.
-        names: of the places in it, if they have any.
+        names: of the places in it.
     """
 
     array: str
-    shape: tuple[int, ...]
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +94,17 @@ class FeatureSet:
         """Features that are numbers, by name."""
         columns = {STATE: self._joints("measured"), VELOCITY: self._joints("velocities")}
         if self.action_names:
-            columns[ACTION] = Column(array="actions", shape=(len(self.action_names),), names=self.action_names)
+            columns[ACTION] = Column(array="actions", names=self.action_names)
             columns[COMMANDED] = self._joints("commanded")
         else:
             columns[ACTION] = self._joints("commanded")
-        columns[TIME] = Column(array="times", shape=(1,))
+        columns[TIME] = Column(array="times", names=("seconds",))
         for camera in self.cameras:
-            columns[POSE + key_of(camera.name)] = Column(array=f"{camera.name}/T_world_camera", shape=(4, 4))
+            columns[POSE + key_of(camera.name)] = Column(array=f"{camera.name}/T_world_camera", names=MATRIX_NAMES)
         return columns
 
     def _joints(self, array: str) -> Column:
-        return Column(array=array, shape=(len(self.joint_names),), names=self.joint_names)
+        return Column(array=array, names=self.joint_names)
 
     @property
     def action(self) -> Column:
@@ -128,7 +129,7 @@ class FeatureSet:
     def described(self, films: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The ``features`` of ``info.json``; `films` is what `video.encode` said about each film."""
         numbers = {
-            key: {"dtype": "float64", "shape": list(column.shape), "names": list(column.names) or None}
+            key: {"dtype": "float64", "shape": [len(column.names)], "names": list(column.names)}
             for key, column in self.columns.items()
         }
         pictures = {key: {**_pictures("video", camera, 3), "info": films[key]} for key, camera in self.films.items()}

@@ -288,12 +288,12 @@ def _dropped(
 
 
 def _vectors(frames: EpisodeFrames, key: str, size: int) -> NDArray[np.float64]:
-    return frames.numbers(key, (size,)).astype(np.float64)
+    return frames.numbers(key, size).astype(np.float64)
 
 
 def _times(frames: EpisodeFrames, rate: float) -> NDArray[np.float64]:
     times = np.arange(frames.place.frames) / rate
-    stamps = frames.numbers("timestamp", (1,))[:, 0]
+    stamps = frames.numbers("timestamp", 1)[:, 0]
     apart = np.abs(stamps - times).max()
     if not apart <= TIMESTAMP_TOLERANCE:
         raise InvalidDataset(f"times are up to {apart:.4f} s from those of {rate:g} Hz; LeRobot could not read them")
@@ -301,7 +301,7 @@ def _times(frames: EpisodeFrames, rate: float) -> NDArray[np.float64]:
 
 
 def _instructions(frames: EpisodeFrames, tasks: Mapping[int, str]) -> tuple[str, ...]:
-    numbers = dict.fromkeys(frames.numbers("task_index", (1,))[:, 0].tolist())
+    numbers = dict.fromkeys(frames.numbers("task_index", 1)[:, 0].tolist())
     unknown = [number for number in numbers if number not in tasks]
     if unknown:
         raise InvalidDataset(f"tasks {unknown} are not in the list of tasks")

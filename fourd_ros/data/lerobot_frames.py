@@ -32,21 +32,21 @@ class EpisodeFrames:
         self.source, self.place = source, place
         self._rows = rows
 
-    def numbers(self, key: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A feature as numbers of its own type, shape [T, *]; (1,) is [T, 1].
+    def numbers(self, key: str, size: int) -> NDArray[Any]:
+        """A feature as numbers of its own type, shape [T, `size`].
 
         Raises:
-            InvalidDataset: it is missing, or of another shape.
+            InvalidDataset: it is missing, or has more or fewer numbers.
         """
         column = self._column(key)
         while pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
             column = column.flatten()
-        if len(column) != self.place.frames * prod(shape) or column.null_count:
+        if len(column) != self.place.frames * size or column.null_count:
             raise InvalidDataset(
-                f"'{key}' has {len(column) - column.null_count} numbers, needed {self.place.frames} x {list(shape)}"
+                f"'{key}' has {len(column) - column.null_count} numbers, needed {self.place.frames} x {size}"
             )
         try:
-            return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(self.place.frames, *shape)
+            return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(self.place.frames, size)
         except (pa.ArrowException, ValueError) as error:
             raise InvalidDataset(f"'{key}' does not hold numbers: {error}") from error
 

@@ -219,7 +219,7 @@ def _files(
 
 def _longest_file(features: FeatureSet, options: LeRobotOptions) -> int:
     """Frames that fit the sizes of files by what they are known to take; one episode is never divided."""
-    numbers = sum(8 * _places(column.shape) for column in features.columns.values())
+    numbers = sum(8 * len(column.names) for column in features.columns.values())
     images = sum(
         camera.width * camera.height * (_DEPTH_BYTES * camera.depth + _LABEL_BYTES * camera.segmentation)
         for camera in features.cameras
@@ -232,13 +232,6 @@ def _longest_file(features: FeatureSet, options: LeRobotOptions) -> int:
             options.video_file_mb * MEGABYTE / film if film else float("inf"),
         )
     )
-
-
-def _places(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _left_out(rows: Sequence[EpisodeRow], options: LeRobotOptions) -> list[Dropped]:

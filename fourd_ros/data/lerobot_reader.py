@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fourd_ros.data.dataset_card import DatasetCard
 from fourd_ros.data.depth_steps import to_steps
 from fourd_ros.data.dropped import Dropped
-from fourd_ros.data.episode import Episode, put_together
+from fourd_ros.data.episode import Episode, expected_arrays, put_together
+from fourd_ros.data.episode_index import IndexedCamera
 from fourd_ros.data.episode_writer import EpisodeDatasetWriter
 from fourd_ros.data.lerobot_features import FeatureSet
 from fourd_ros.data.lerobot_foreign import ForeignOptions, ForeignReading, plan_foreign
@@ -213,21 +214,23 @@ def _kept_array(array: Mapping[str, Any]) -> NDArray[np.float64]:
 
 def _frame_arrays(frames: EpisodeFrames, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """What LeRobot has a place for."""
-    features, steps = FeatureSet.of_facts(facts), frames.place.frames
+    features, expected = FeatureSet.of_facts(facts), expected_arrays(facts, frames.place.frames)
     arrays: dict[str, NDArray[Any]] = {}
     for key, column in features.columns.items():
-        values = frames.numbers(key, column.shape)
-        arrays[column.array] = values[:, 0] if column.array == "times" else values
+        shape, _ = expected[column.array]
+        arrays[column.array] = frames.numbers(key, len(column.names)).reshape(shape)
     for key, camera in features.films.items():
-        size = (camera.width, camera.height)
-        shape = (steps, camera.height, camera.width)
-        arrays[f"{camera.name}/rgb"] = stacked(frames.film(key, size), (*shape, 3), np.uint8)
+        name = f"{camera.name}/rgb"
+        arrays[name] = stacked(frames.film(key, _size(camera)), *expected[name])
     for key, camera in features.depth.items():
-        size = (camera.width, camera.height)
-        images = (to_steps(image) for image in frames.images(key, size, "F"))
-        arrays[f"{camera.name}/depth"] = stacked(images, (steps, size[1], size[0]), np.uint16)
+        name = f"{camera.name}/depth"
+        steps_of_depth = (to_steps(image) for image in frames.images(key, _size(camera), "F"))
+        arrays[name] = stacked(steps_of_depth, expected[name][0], np.uint16)
     for key, camera in features.segmentation.items():
-        size = (camera.width, camera.height)
-        labels = frames.images(key, size, "L")
-        arrays[f"{camera.name}/segmentation"] = stacked(labels, (steps, size[1], size[0]), np.uint8)
+        name = f"{camera.name}/segmentation"
+        arrays[name] = stacked(frames.images(key, _size(camera), "L"), *expected[name])
     return arrays
+
+
+def _size(camera: IndexedCamera) -> tuple[int, int]:
+    return camera.width, camera.height

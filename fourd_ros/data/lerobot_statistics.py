@@ -30,7 +30,7 @@ def statistics_of(values: NDArray[Any]) -> Statistics | None:
     known = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
     if not known.any(axis=0).all():
         return None
-    quantiles = np.nanquantile(values, list(QUANTILES.values()), axis=0)
+    quantiles = np.nanquantile(values, list(QUANTILES.values()), axis=0, method="inverted_cdf")
     return {
         "min": np.nanmin(values, axis=0),
         "max": np.nanmax(values, axis=0),

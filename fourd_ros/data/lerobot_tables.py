@@ -49,7 +49,7 @@ def data_schema(features: FeatureSet) -> Any:
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     return pa.schema(
         [
-            *((key, _column_type(column.shape)) for key, column in features.columns.items()),
+            *((key, _vector(len(column.names))) for key, column in features.columns.items()),
             *((key, image) for key in (*features.depth, *features.segmentation)),
             *((key, getattr(pa, dtype)()) for key, dtype in COUNTERS.items()),
         ]
@@ -57,7 +57,7 @@ def data_schema(features: FeatureSet) -> Any:
 
 
 def data_table(features: FeatureSet, numbers: Mapping[str, NDArray[Any]], images: Mapping[str, Sequence[bytes]]) -> Any:
-    """Some frames; `numbers` by feature, shape [T, *], and `images` by feature, bytes of T files."""
+    """Some frames; `numbers` by feature, shape [T] or [T, N], and `images` by feature, bytes of T files."""
     schema = data_schema(features)
     columns: dict[str, Any] = {key: _column(np.ascontiguousarray(values)) for key, values in numbers.items()}
     for key, files in images.items():
@@ -66,24 +66,16 @@ def data_table(features: FeatureSet, numbers: Mapping[str, NDArray[Any]], images
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _column_type(shape: tuple[int, ...]) -> Any:
-    """As ``datasets`` stores such features: a number alone, a list of fixed size, or lists in lists."""
-    if len(shape) == 1:
-        return pa.float64() if shape == (1,) else pa.list_(pa.float64(), shape[0])
-    nested = pa.float64()
-    for _ in shape:
-        nested = pa.list_(nested)
-    return nested
+def _vector(size: int) -> Any:
+    """As ``datasets`` stores numbers in a row: one alone, or a list of fixed size."""
+    return pa.float64() if size == 1 else pa.list_(pa.float64(), size)
 
 
 def _column(values: NDArray[Any]) -> Any:
-    shape = values.shape[1:]
+    """Numbers of T frames, shape [T] or [T, N]."""
     column = pa.array(values.reshape(-1))
-    if len(shape) == 1:
-        return column if shape == (1,) else pa.FixedSizeListArray.from_arrays(column, shape[0])
-    for size in reversed(shape):
-        column = pa.ListArray.from_arrays(np.arange(0, len(column) + 1, size, dtype=np.int32), column)
-    return column
+    size = values.size // len(values)
+    return column if size == 1 else pa.FixedSizeListArray.from_arrays(column, size)
 
 
 def extras_schema() -> Any:
@@ -128,9 +120,8 @@ def _statistics_axes(features: FeatureSet) -> dict[str, int]:
     """How many axes the statistics of each feature have."""
     images = (*features.films, *features.depth, *features.segmentation)
     return {
-        **{key: len(column.shape) for key, column in features.columns.items()},
+        **dict.fromkeys((*features.columns, *COUNTERS), 1),
         **dict.fromkeys(images, 3),
-        **dict.fromkeys(COUNTERS, 1),
     }
 
 

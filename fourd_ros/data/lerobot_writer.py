@@ -205,7 +205,7 @@ def _blocks(job: _FileJob, number: int, source: _StoredArrays, found: dict[str, 
     """Tables of an episode, a few frames each."""
     features, frames = job.features, source.row.frames
     sampled = sampled_frames(frames)
-    numbers = {key: source[column.array] for key, column in features.columns.items()}
+    numbers = {key: source[column.array].reshape(frames, -1) for key, column in features.columns.items()}
     counters = _counters(job, number, frames)
     for key, values in {**numbers, **counters}.items():
         _keep(found, key, statistics_of(values))
