@@ -76,7 +76,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Any:
-    """``start(words)``: a Python in a session of its own, so that signals can go to all its processes."""
+    """``start(words)``: a Python in a process group of its own, so that signals can go to all its processes."""
     started: list[subprocess.Popen[str]] = []
 
     def run(words: Sequence[str]) -> "subprocess.Popen[str]":

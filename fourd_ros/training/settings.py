@@ -33,9 +33,9 @@ class Setting:
     def range_text(self) -> str:
         """The range of a number; empty where every finite one is legal."""
         parts = [
-            f">= {self.minimum:g}" if math.isfinite(self.minimum) else "",
-            f"> {self.above:g}" if math.isfinite(self.above) else "",
-            f"<= {self.maximum:g}" if math.isfinite(self.maximum) else "",
+            f">= {self.minimum:.10g}" if math.isfinite(self.minimum) else "",
+            f"> {self.above:.10g}" if math.isfinite(self.above) else "",
+            f"<= {self.maximum:.10g}" if math.isfinite(self.maximum) else "",
         ]
         return " and ".join(filter(None, parts))
 
