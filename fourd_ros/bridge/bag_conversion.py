@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,21 @@ def bag_bytes(bag: Path) -> int:
     """Size of the files of a bag."""
     files = [bag] if bag.is_file() else [file for file in bag.glob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
+
+
+def bag_jobs(bags: Iterable[Path], dataset: Path, options: EpisodeOptions) -> dict[str, BagJob]:
+    """A job for each bag by its path; of bags with one name and one content only the first."""
+    known: set[str] = set()
+    jobs: dict[str, BagJob] = {}
+    for bag in bags:
+        try:
+            name = bag_id(bag)
+        except InvalidInput:
+            name = str(bag)  # the job itself reports it
+        if name not in known:
+            known.add(name)
+            jobs[str(bag)] = BagJob(bag=bag, dataset=dataset, options=options)
+    return jobs
 
 
 def convert_bag(job: BagJob, *, progress: Callable[[float], None] | None = None) -> BagReport:

@@ -97,11 +97,9 @@ def _add_segments(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert the bags; 1 where one of them could not be read."""
-    from fourd_ros.bridge.bag_conversion import BagJob
+    from fourd_ros.bridge.bag_conversion import bag_jobs
 
-    options = _options(args)
-    jobs = {str(bag): BagJob(bag=bag, dataset=args.dataset, options=options) for bag in args.bags}
-    reports = _converted(jobs, args)
+    reports = _converted(bag_jobs(args.bags, args.dataset, _options(args)), args)
     if not args.json:
         print("\n".join(_summary(reports, args.dataset)))
     return int(any(report.error for report in reports))
