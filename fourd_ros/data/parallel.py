@@ -112,7 +112,7 @@ def _one_process() -> ProcessPoolExecutor:
 def _run_on_ray(
     function: Callable[[Job], Result], jobs: Mapping[str, Job], *, workers: int, address: str | None
 ) -> Iterator[tuple[str, Result]]:
-    ray = _import_ray(local=address is None)
+    ray = _import_ray()
     started = not ray.is_initialized()
     if started:
         _join(ray, workers=workers, address=address)
@@ -142,11 +142,8 @@ def _call(function: Callable[[Job], Result], job: Job) -> Result:
     return function(job)
 
 
-def _import_ray(*, local: bool) -> Any:
+def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if local:
-        # Whatever its name says, this is the switch that binds a cluster of one machine to loopback, on Linux too.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
@@ -157,6 +154,7 @@ def _import_ray(*, local: bool) -> Any:
 def _join(ray: Any, *, workers: int, address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
+        _stay_on_loopback()
         ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
         return
     try:
@@ -164,6 +162,17 @@ def _join(ray: Any, *, workers: int, address: str | None) -> None:
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         raise JobFailed(f"there is no Ray cluster at '{address}': {error}") from error
+
+
+def _stay_on_loopback() -> None:
+    """Whatever the name of the switch says, it binds a cluster of one machine to loopback on Linux too.
+
+    Ray has it read already in this process; those that it starts read the environment.
+    """
+    from ray._private import ray_constants
+
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _check_reachable(address: str) -> None:
