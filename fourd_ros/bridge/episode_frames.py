@@ -1,7 +1,8 @@
 """Frames of episodes: everything that was known at one instant of a bag."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,7 @@ class FrameMaker:
         if not all(stream.reaches(stamp_ns) for stream in awaited):
             return False
         return streams.joints.reaches(inputs.joint_names, stamp_ns) and all(
-            self._placed(calibration.frame, stamp_ns) for calibration in streams.calibrations.values()
+            self._placed(held.newest.frame, stamp_ns) for held in streams.calibrations.values() if held.newest
         )
 
     def _placed(self, frame: str, stamp_ns: int) -> bool:
@@ -233,7 +234,7 @@ class FrameMaker:
         if not self._options.split_topic:
             return None
         label = self._streams.labels.at(stamp_ns)
-        if label is None or not label[1]:
+        if label is None or label[1] is False or label[1] == "":
             raise _BetweenEpisodes(f"'{self._options.split_topic}' says {label[1]!r}" if label else "nothing said yet")
         return label
 
@@ -247,13 +248,13 @@ class FrameMaker:
         return np.concatenate(rows)
 
     def _view(self, camera: CameraInput, reference: Stamped, joints: JointSample) -> FrameView:
-        calibration = self._streams.calibrations.get(camera.name)
-        if calibration is None:
-            raise MissingCamera(f"no usable calibration of camera '{camera.name}' on '{camera.camera_info}'")
         image = reference
         if camera.name != self._inputs.reference.name:
             image = self._nearest(camera.image, reference.stamp_ns, self._slop_ns[camera.name])
-        rgb = self._picture(camera.image, image, colour=True)
+        calibration = self._streams.calibrations[camera.name].at(image.stamp_ns)
+        if calibration is None:
+            raise MissingCamera(f"no usable calibration of camera '{camera.name}' on '{camera.camera_info}'")
+        rgb = self._pixels(camera.image, image, image_to_rgb)
         if rgb.shape[:2] != (calibration.camera.height, calibration.camera.width):
             raise InvalidImage(
                 f"an image of camera '{camera.name}' has {rgb.shape[1]} x {rgb.shape[0]} pixels, "
@@ -271,22 +272,20 @@ class FrameMaker:
             raise _MissingImage(f"no image on '{topic}' within {slop_ns * 1e-9:.3f} s of {readable(stamp_ns)}")
         return found
 
-    def _picture(self, topic: str, image: Stamped, *, colour: bool) -> NDArray[Any]:
+    def _pixels(self, topic: str, image: Stamped, decode: Callable[[Any], NDArray[Any]]) -> NDArray[Any]:
         """The pixels of a message; those of the last one are kept, a slow camera's serve several frames."""
         known = self._decoded.get(topic)
         if known is None or known[0] != image.stamp_ns:
-            message = self._streams.decoded(topic, image.data)
-            pixels: NDArray[Any] = image_to_rgb(message) if colour else self._metres(topic, message, image.stamp_ns)
-            self._decoded[topic] = known = (image.stamp_ns, pixels)
+            self._decoded[topic] = known = (image.stamp_ns, decode(self._streams.decoded(topic, image.data)))
         return known[1]
 
-    def _metres(self, topic: str, message: Any, stamp_ns: int) -> NDArray[np.float32]:
-        camera = next(camera for camera in self._inputs.cameras if camera.depth == topic)
-        colour, own = self._streams.calibrations[camera.name].frame, str(message.header.frame_id)
+    def _metres(self, message: Any, *, colour: str, stamp_ns: int) -> NDArray[np.float32]:
+        """Depth of a message that is registered to the optical frame `colour`."""
+        own = str(message.header.frame_id)
         if own not in ("", colour):
             offset = self._streams.poses.between(colour, own, stamp_ns) - np.eye(4)
             if np.abs(offset).max() > REGISTERED:
-                raise InvalidImage(f"depth on '{topic}' is of frame '{own}'; needed: registered to colour, '{colour}'")
+                raise InvalidImage(f"depth is of frame '{own}'; needed: registered to colour, '{colour}'")
         return depth_to_metres(message)
 
     def _depth(self, camera: CameraInput, calibration: Calibration, stamp_ns: int) -> NDArray[np.float32]:
@@ -294,10 +293,11 @@ class FrameMaker:
         shape = (calibration.camera.height, calibration.camera.width)
         try:
             image = self._nearest(camera.depth, stamp_ns, self._slop_ns[camera.name])
-            depth = self._picture(camera.depth, image, colour=False)
+            decode = partial(self._metres, colour=calibration.frame, stamp_ns=image.stamp_ns)
+            depth = self._pixels(camera.depth, image, decode)
             if depth.shape == shape:
                 return depth
-            raise InvalidImage(f"depth on '{camera.depth}' has {depth.shape[::-1]} pixels, its colour {shape[::-1]}")
+            raise InvalidImage(f"depth has {depth.shape[::-1]} pixels, its colour {shape[::-1]}")
         except (InvalidInput, TransformUnavailable) as error:
             self._tally.add(error.kind, camera.depth, stamp_ns, str(error))
             return np.full(shape, np.nan, np.float32)

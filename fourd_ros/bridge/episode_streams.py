@@ -1,6 +1,7 @@
 """What a bag has told so far, of which frames of episodes are made."""
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -25,7 +26,7 @@ from fourd_ros.data.bags import BagReader, RawMessage
 from fourd_ros.data.cdr_stamps import header_stamp_ns
 from fourd_ros.data.command_series import CommandSeries
 from fourd_ros.data.dropped import DropTally
-from fourd_ros.errors import InvalidBag, InvalidCamera, InvalidInput, TransformUnavailable
+from fourd_ros.errors import InvalidBag, InvalidCamera, InvalidInput
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.records import RobotTrajectory
 
@@ -66,7 +67,7 @@ class EpisodeStreams:
         joints: measured.
         poses: of the cameras.
         streams: of images, depth and the truth about objects, by topic.
-        calibrations: by the name of the camera.
+        calibrations: by the name of the camera, by time.
         commands: set points.
         instructions: by time.
         labels: of the topic that splits episodes, by time.
@@ -77,7 +78,7 @@ class EpisodeStreams:
         self.timeline = Timeline()
         self.joints = JointHistory(samples=JOINT_SAMPLES)
         self.streams = {topic: MessageStream() for topic in _streamed(inputs)}
-        self.calibrations: dict[str, Calibration] = {}
+        self.calibrations = {camera.name: HeldValues[Calibration]() for camera in inputs.cameras}
         self.commands = CommandSeries()
         self.instructions = HeldValues[str]()
         self.labels = HeldValues[Label]()
@@ -88,7 +89,8 @@ class EpisodeStreams:
         self.poses = CameraPoses(
             moving=self._moving, still=self._still, kinematics=inputs.kinematics, world=inputs.world
         )
-        self._takers = dict(self._choose_takers(options))
+        self._takers: dict[str, list[Callable[[RawMessage], bool]]] = defaultdict(list)
+        self._choose_takers(options)
         self._read_ahead(options)
 
     @property
@@ -103,8 +105,8 @@ class EpisodeStreams:
             True where the clock was set back: then it was not taken yet, and `restart` has to come before.
         """
         try:
-            return self._takers[raw.topic](raw)
-        except (InvalidInput, TransformUnavailable) as error:
+            return any(take(raw) for take in self._takers[raw.topic])
+        except InvalidInput as error:
             self._tally.add(error.kind, raw.topic, raw.stamp_ns, str(error))
             return False
 
@@ -118,8 +120,8 @@ class EpisodeStreams:
         self._moving.clear()
         self.commands = CommandSeries()
         self.streams = {topic: MessageStream() for topic in self.streams}
-        self.instructions.restart()
-        self.labels.restart()
+        for held in self._held():
+            held.restart()
         for action in self._inputs.actions.values():
             action.restart()
 
@@ -133,8 +135,8 @@ class EpisodeStreams:
         for stream in self.streams.values():
             stream.forget(before_ns)
         self.commands.forget(before_ns)
-        self.instructions.forget(before_ns)
-        self.labels.forget(before_ns)
+        for held in self._held():
+            held.forget(before_ns)
         for action in self._inputs.actions.values():
             action.forget(before_ns)
 
@@ -143,26 +145,32 @@ class EpisodeStreams:
         for stream in self.streams.values():
             stream.forget_recorded(before_ns)
 
-    def _choose_takers(self, options: EpisodeOptions) -> Mapping[str, Callable[[RawMessage], bool]]:
+    def _held(self) -> list[HeldValues[Any]]:
+        return [self.instructions, self.labels, *self.calibrations.values()]
+
+    def _choose_takers(self, options: EpisodeOptions) -> None:
+        """What takes the messages of each topic; one may have several uses, those that place it in time come first."""
         inputs = self._inputs
-        takers: dict[str, Callable[[RawMessage], bool]] = dict.fromkeys(
-            self.streams, partial(self._take_timed, use=self._use_image)
-        )
-        takers |= {camera.camera_info: partial(self._take_info, camera) for camera in inputs.cameras}
-        takers |= dict.fromkeys(inputs.joint_states, partial(self._take_timed, use=self._use_joints))
-        takers |= dict.fromkeys(inputs.commands, self._take_command)
-        takers |= dict.fromkeys(inputs.actions, self._take_action)
-        if inputs.tf:
-            takers[inputs.tf] = self._take_transforms
+        for topic in self.streams:
+            self._takers[topic].append(partial(self._take_timed, use=self._use_image))
+        for topic in inputs.joint_states:
+            self._takers[topic].append(partial(self._take_timed, use=self._use_joints))
         if inputs.clock:
-            takers[inputs.clock] = partial(self._take_timed, use=lambda raw, stamp_ns: None)
+            self._takers[inputs.clock].append(partial(self._take_timed, use=lambda raw, stamp_ns: None))
+        for camera in inputs.cameras:
+            self._takers[camera.camera_info].append(partial(self._take_info, camera))
+        if inputs.tf:
+            self._takers[inputs.tf].append(self._take_transforms)
+        for topic in inputs.commands:
+            self._takers[topic].append(self._take_command)
+        for topic in inputs.actions:
+            self._takers[topic].append(self._take_action)
         if options.instruction_topic:
             self._check_type(options.instruction_topic, _TEXT)
-            takers[options.instruction_topic] = self._take_instruction
+            self._takers[options.instruction_topic].append(self._take_instruction)
         if options.split_topic:
             self._check_type(options.split_topic, *_LABELS)
-            takers[options.split_topic] = partial(self._take_label, other=takers.get(options.split_topic))
-        return takers
+            self._takers[options.split_topic].append(self._take_label)
 
     def _check_type(self, topic: str, *types: str) -> None:
         known = self._bag.topics.get(topic)
@@ -171,7 +179,7 @@ class EpisodeStreams:
             raise InvalidBag(f"'{topic}' of '{self._bag.path}' is {found}; needed: {' or '.join(types)}")
 
     def _read_ahead(self, options: EpisodeOptions) -> None:
-        """What holds for the whole bag, wherever it was recorded: fixed transforms, calibrations, a single label."""
+        """What holds from the beginning, wherever it was recorded: fixed transforms, calibrations, one instruction."""
         for raw in islice(self._bag.raw(self._inputs.joint_states), 1):
             self.timeline.begin(header_stamp_ns(raw.data) or raw.stamp_ns, raw.stamp_ns)
         if self._inputs.tf_static:
@@ -180,11 +188,10 @@ class EpisodeStreams:
         for camera in self._inputs.cameras:
             for raw in islice(self._bag.raw([camera.camera_info]), 1):
                 self.take(raw)
-        for topic in {options.instruction_topic, options.split_topic} - {""}:
-            if self._bag.topics[topic].count == 1:
-                text = self._bag.first(topic).message.data
-                self.instructions.add(0, str(text))
-                self.labels.add(0, (0, text))
+            self.calibrations[camera.name].restart()
+        topic = options.instruction_topic
+        if topic and self._bag.topics[topic].count == 1:
+            self.instructions.add(0, str(self._bag.first(topic).message.data))
 
     def _stamp(self, raw: RawMessage) -> int:
         return header_stamp_ns(raw.data) or self.timeline.of_recording(raw.stamp_ns)
@@ -224,15 +231,14 @@ class EpisodeStreams:
         self.joints.add(stamp_ns, own, joint_velocities(message))
 
     def _take_info(self, camera: CameraInput, raw: RawMessage) -> bool:
-        data = raw.data[_STAMP_BYTES:]
-        known = self.calibrations.get(camera.name)
-        if known is None or known.data != data:
+        data, held = raw.data[_STAMP_BYTES:], self.calibrations[camera.name]
+        if held.newest is None or held.newest.data != data:
             message = self.decoded(raw.topic, raw.data)
             calibration = camera_from_info(message)
             frame = str(message.header.frame_id)
             if not frame:
                 raise InvalidCamera(f"'{raw.topic}' names no frame; its header.frame_id must be in TF")
-            self.calibrations[camera.name] = Calibration(camera=calibration, frame=frame, data=data)
+            held.add(self._stamp(raw), Calibration(camera=calibration, frame=frame, data=data))
         return False
 
     def _take_transforms(self, raw: RawMessage) -> bool:
@@ -272,13 +278,12 @@ class EpisodeStreams:
         self.instructions.add(self.timeline.of_recording(raw.stamp_ns), str(self.decoded(raw.topic, raw.data).data))
         return False
 
-    def _take_label(self, raw: RawMessage, *, other: Callable[[RawMessage], bool] | None) -> bool:
-        """Take a label of a topic that `other` wants as well."""
+    def _take_label(self, raw: RawMessage) -> bool:
         value, newest = self.decoded(raw.topic, raw.data).data, self.labels.newest
         if newest is None or newest[1] != value:
             changes = newest[0] + 1 if newest else 0
             self.labels.add(self.timeline.of_recording(raw.stamp_ns), (changes, value))
-        return other is not None and other(raw)
+        return False
 
 
 def _streamed(inputs: EpisodeInputs) -> list[str]:
