@@ -182,6 +182,37 @@ def test_exact_depth_can_be_asked_for_and_bags_are_not_overwritten(episode: Epis
         write_bag(episode, bag)
 
 
+def test_a_bag_leaves_out_what_an_episode_does_not_know(episode: Episode, tmp_path: Path) -> None:
+    commanded = episode.commanded.copy()
+    commanded[:, -1] = np.nan
+    commanded[:3] = np.nan
+    commanded[8:] = np.nan
+    sparse = replace(
+        episode,
+        commanded=commanded,
+        velocities=np.full_like(episode.velocities, np.nan),
+        views={"front": replace(episode.views["front"], depth=None, segmentation=None)},
+        object_names=(),
+        object_labels=(),
+        object_sizes=np.zeros(0),
+        object_poses=np.zeros(0),
+        success=None,
+        seed=None,
+    )
+    write_bag(sparse, tmp_path / "sparse", options=BagOptions(chunk_period=0.2))
+    with BagReader(tmp_path / "sparse") as reader:
+        assert not {"/front/depth", OBJECTS_TOPIC} & set(reader.topics)
+        assert len(reader.first("/joint_states").message.velocity) == 0
+        commands = [found.message for found in reader.messages([COMMAND_TOPIC])]
+    assert [len(command.points) for command in commands] == [5, 4, 3, 2, 1]
+    assert list(commands[0].joint_names) == list(episode.joint_names[:-1])
+    assert np.array_equal(commands[0].points[0].positions, commanded[3, :-1])
+    for unknown in (replace(sparse, robot_description=""), replace(sparse, joint_names=tuple("abcdefgh"))):
+        with pytest.raises(InvalidEpisode, match=r"no robot description|lacks the robot's joints"):
+            write_bag(unknown, tmp_path / "unknown")
+    assert not (tmp_path / "unknown").exists()
+
+
 def test_the_command_line_records_views_and_converts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = ["sim", "record", "--tasks", "reach", "--size", "24x18", "--rate", "5", "--cameras", "front"]
     assert main([*record, "--episodes", "1", "--seed", "5", "--out", str(tmp_path), "--json"]) == 0
