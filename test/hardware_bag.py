@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fourd_ros.bridge.episode_options import EpisodeOptions
+from fourd_ros.bridge.episode_reader import Dropped, read_episodes
 from fourd_ros.data.bags import BagWriter
+from fourd_ros.data.episode import Episode
 from fourd_ros.data.message_types import MessageTypes
 from fourd_ros.geometry.transforms import from_rpy, invert, to_quaternion
 from fourd_ros.robot.description import RobotDescription
@@ -82,6 +85,13 @@ class HardwareBag:
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, str, str, Any]] = []
+
+    @classmethod
+    def of_robot(cls, stop: float) -> "HardwareBag":
+        """A bag of a robot without any trouble, and without cameras."""
+        bag = cls()
+        bag.robot(stop)
+        return bag
 
     def put(self, topic: str, typename: str, message: Any, recorded: float) -> None:
         self.messages.append((stamp(recorded), topic, typename, message))
@@ -211,3 +221,40 @@ def calibration(seconds: float, camera: str, *, focal: float = 10.0) -> Any:
         binning_y=0,
         roi=region,
     )
+
+
+def read(bag: Path, **options: Any) -> tuple[list[Episode], dict[str, Dropped]]:
+    """Episodes, and what was dropped by its kind."""
+    found = list(read_episodes(bag, EpisodeOptions(**options)))
+    dropped = [entry for entry in found if isinstance(entry, Dropped)]
+    return [entry for entry in found if isinstance(entry, Episode)], {entry.kind: entry for entry in dropped}
+
+
+def seconds(episode: Episode) -> np.ndarray:
+    """Times of the frames since the start of the bag [s]."""
+    return (episode.start_ns - START_NS) / NS + episode.times
+
+
+def numbers(episode: Episode, camera: str) -> list[int]:
+    """Which image of the camera each frame shows."""
+    pixels = episode.views[camera].rgb
+    assert (pixels == pixels[:, :1, :1, :1]).all()
+    return pixels[:, 0, 0, 0].tolist()
+
+
+def assert_motion(episode: Episode) -> None:
+    """Joints are those of the frames' stamps."""
+    assert np.allclose(episode.measured, posture(seconds(episode)), atol=1e-9)
+
+
+def assert_poses(episode: Episode, image_times: Iterable[float] | None = None) -> None:
+    """Cameras are where they were at the stamps of their own images."""
+    at = seconds(episode) if image_times is None else np.asarray(list(image_times))
+    if "front" in episode.views:
+        view = episode.views["front"]
+        assert view.mounted_on == "" and np.allclose(view.T_world_camera, T_BASE_FRONT, atol=1e-12)
+        assert np.allclose(view.T_mount_camera, T_BASE_FRONT, atol=1e-12)
+    if "wrist" in episode.views:
+        view = episode.views["wrist"]
+        assert view.mounted_on == "tool" and np.allclose(view.T_mount_camera, T_TOOL_WRIST, atol=1e-12)
+        assert np.allclose(view.T_world_camera, links(at)["tool"] @ T_TOOL_WRIST, atol=1e-5)
