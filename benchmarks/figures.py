@@ -231,6 +231,20 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        name="lerobot",
+        anchor="the same pictures encoded and decoded with PyAV alone",
+        figures=(
+            Figure(what="to LeRobot, colour", value=at("pictures_per_s", what="write colour"), unit="/s"),
+            Figure(what="to LeRobot, colour, depth, segmentation", value=at("pictures_per_s", what="write"), unit="/s"),
+            Figure(what="encoded with PyAV alone", value=at("pictures_per_s", what="PyAV encodes"), unit="/s"),
+            Figure(what="from LeRobot, colour", value=at("pictures_per_s", what="read colour"), unit="/s"),
+            Figure(
+                what="from LeRobot, colour, depth, segmentation", value=at("pictures_per_s", what="read"), unit="/s"
+            ),
+            Figure(what="decoded with PyAV alone", value=at("pictures_per_s", what="PyAV decodes"), unit="/s"),
+        ),
+    ),
+    Benchmark(
         name="simulation",
         anchor="nothing",
         figures=(
