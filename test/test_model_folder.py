@@ -1,5 +1,6 @@
 """Model folders: every byte counts, nothing leads outside, written whole or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from fourd_ros.cli import main
 from fourd_ros.errors import CorruptModel, InvalidModel, LicenceRefused, PathNotAllowed, UnknownModel
 from fourd_ros.model_io.card import CARD, README, FileRecord, read_card, write_card
 from fourd_ros.model_io.components import Component
-from fourd_ros.model_io.folder import INDEX, ModelFolder, adopt_model, shipped_model, write_model
+from fourd_ros.model_io.folder import INDEX, ModelFolder, adopt_model, find_model, shipped_model, write_model
 from fourd_ros.model_io.loading import load_model
 
 Output = pytest.CaptureFixture[str]
@@ -80,6 +81,15 @@ def test_all_problems_are_told_at_once(folder: Path) -> None:
     ]
 
 
+def test_a_file_with_a_name_that_is_no_text_is_shown_and_cannot_be_adopted(folder: Path, capsys: Output) -> None:
+    (folder / os.fsdecode(b"bad\xff\n.txt")).touch()
+    assert main(["model", "check", str(folder)]) == 1
+    assert r"'bad\udcff\n.txt' is not listed" in capsys.readouterr().out
+    with pytest.raises(InvalidModel, match=r"'bad\\udcff\\n\.txt' is no path inside"):
+        adopt_model(folder, tiny_card(), overwrite=True)
+    assert ModelFolder(folder).card.files.keys() == set(FILES) - {CARD}
+
+
 def test_hidden_files_of_downloads_and_version_control_do_not_matter(folder: Path) -> None:
     (folder / ".cache").mkdir()
     (folder / ".cache" / "state.json").write_text("{}")
@@ -112,6 +122,36 @@ def test_a_changed_card_is_refused_though_it_is_readable(folder: Path) -> None:
     (folder / CARD).write_text(text.replace("Apache-2.0", "Apache-3.0"))
     with pytest.raises(CorruptModel, match="changed after it was written"):
         read_card(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("licence", 5),
+        ("upstream_terms", "no list"),
+        ("upstream_terms", [["nested"]]),
+        ("non_commercial", 0),
+        ("metrics", {"this": {"error": 10**400}}),
+        ("metrics", {"this": {"error": True}}),
+        ("metrics", {"this": {"error": [1, 2]}}),
+        ("files", {"a": {"size": 1, "sha256": ["a"] * 64}}),
+        ("files", {"a": {"size": True, "sha256": "a" * 64}}),
+        ("files", {"a": "b"}),
+        ("purpose", "half of a character: \udc80"),
+        ("colour", "blue"),
+    ],
+)
+def test_a_card_of_other_types_is_refused(folder: Path, name: str, value: object) -> None:
+    content = json.loads((folder / CARD).read_text())
+    del content["checksum"]
+    content[name] = value
+    content["checksum"] = hashlib.sha256(
+        json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+    (folder / CARD).write_text(json.dumps(content))
+    with pytest.raises(InvalidModel) as caught:
+        read_card(folder)
+    assert not isinstance(caught.value, CorruptModel)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +205,20 @@ def test_a_folder_without_a_card_tells_how_to_get_one_and_can_be_adopted(folder:
     with pytest.raises(LicenceRefused, match="research only"):
         load_model(folder)
     assert_same_weights(load_model(folder, allow_noncommercial=True).network, tiny_network())
+
+
+def test_a_card_that_cannot_be_written_is_told(folder: Path) -> None:
+    (folder / CARD).unlink()
+    (folder / CARD).mkdir()
+    with pytest.raises(InvalidModel, match="cannot be written"):
+        adopt_model(folder, tiny_card(), overwrite=True)
+
+
+def test_a_link_to_itself_is_a_file_that_is_missing(folder: Path) -> None:
+    (folder / "network" / "config.json").unlink()
+    (folder / "network" / "config.json").symlink_to("config.json")
+    with pytest.raises(CorruptModel, match=r"network/config\.json' cannot be read"):
+        load_model(folder)
 
 
 @pytest.mark.parametrize("linked", ["network/config.json", "network"])
@@ -290,8 +344,10 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_shipped_models_are_found_by_name(shipped: Path) -> None:
     assert shipped_model("tiny") == shipped
-    with pytest.raises(UnknownModel, match="no model 'huge' is shipped; shipped are: tiny"):
-        shipped_model("huge")
+    for name in ("huge", "long" * 1000):
+        with pytest.raises(UnknownModel, match=f"no model '{name}' is shipped; shipped are: tiny"):
+            find_model(name)
+    assert find_model("tiny") == shipped
     with pytest.raises(UnknownModel, match="shipped are"):
         shipped_model("../models/tiny")
 

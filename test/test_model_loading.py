@@ -175,7 +175,7 @@ def test_a_wrong_line_in_the_registry_is_told(folder: Path, monkeypatch: pytest.
         load_model(folder)
 
 
-@pytest.mark.parametrize("change", [{"width": "wide"}, {"depth": 3}])
+@pytest.mark.parametrize("change", [{"width": "wide"}, {"depth": 3}, {"width": -3}, {"width": 10**12}])
 def test_a_configuration_that_the_network_does_not_take_is_told(folder: Path, change: dict[str, Any]) -> None:
     edit(folder, "network/config.json", lambda config: config.update(change))
     with pytest.raises(InvalidModel, match=r"TinyNetwork cannot be made of its config\.json"):
@@ -191,6 +191,22 @@ def test_a_configuration_of_another_class_is_told(folder: Path) -> None:
 def test_a_component_that_is_not_there_lists_those_that_are(folder: Path) -> None:
     with pytest.raises(InvalidModel, match=r"no component 'unet'; it has \['network'\]"):
         load_component(folder, "unet")
+
+
+def test_a_component_that_the_model_needs_and_the_index_lacks_is_named(folder: Path) -> None:
+    edit(folder, INDEX, lambda index: index.update(network=[None, None]))
+    with pytest.raises(InvalidModel, match=r"needs a component 'network'; its model_index\.json lists \[\]"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"attn_implementation": "someone/kernel"}, {"text_config": {"attn_implementation": {"": "someone/kernel@main"}}}],
+)
+def test_a_configuration_cannot_bring_code_of_others(folder: Path, config: dict[str, Any]) -> None:
+    edit(folder, "network/config.json", lambda content: content.update(config))
+    with pytest.raises(InvalidModel, match=r"code of others.*someone/kernel"):
+        load_model(folder)
 
 
 def test_networks_and_schedulers_of_the_libraries_come_back(tmp_path: Path) -> None:

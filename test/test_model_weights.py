@@ -122,6 +122,8 @@ DAMAGED = {
     "no number": claim(a=("F32", [4.0], [0, 16])),
     "truth is no number": claim(a=("U8", [True, 16], [0, 16])),
     "no offsets": claim(a=("F32", [4])),
+    "a name that cannot be shown": claim(**{"a\x1b[2J": ("U8", [16], [0, 16])}),
+    "half of a character": claim(**{"a\ud800": ("U8", [16], [0, 16])}),
     "a name twice": struct.pack("<Q", len(TWICE)) + TWICE + bytes(16),
 }
 
@@ -345,8 +347,8 @@ def test_tied_weights_with_different_values_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_buffer_that_nobody_computed_is_refused(sharded: Path) -> None:
-    with torch.device("meta"):
-        network = TinyNetwork(width=8)
+    network = tiny_network()
+    network.angles = network.angles.to("meta")
     with pytest.raises(InvalidModel, match=r"\['angles'\] have no values"):
         load_weights(network, WeightFiles(sharded))
 

@@ -26,6 +26,7 @@ _HUB_LICENCES = (
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
     *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
 )
+_SHA256 = re.compile("[0-9a-f]{64}")
 _NON_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial", re.IGNORECASE)
 
 MetricValue = float | tuple[float, float, float]
@@ -47,8 +48,8 @@ class FileRecord:
     def __post_init__(self) -> None:
         if type(self.size) is not int or self.size < 0:
             raise InvalidModel(f"the size of a file is {self.size!r}, needed a number of bytes")
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise InvalidModel(f"'{self.sha256}' is no sha256; needed 64 hexadecimal digits")
+        if not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
+            raise InvalidModel(f"{self.sha256!r} is no sha256; needed 64 hexadecimal digits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +104,19 @@ def check_relative(path: str) -> None:
     """Refuse what is not a plain path below the folder, in its one spelling.
 
     Raises:
-        InvalidModel: absolute, with ``..``, empty, or spelled in a way that another path is spelled too.
+        InvalidModel: absolute, with ``..``, empty, spelled in a way that another path is spelled too, or with
+            characters that cannot be shown.
     """
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts or str(pure) != path or "\\" in path or "\0" in path:
-        raise InvalidModel(f"'{path}' is no path inside a model folder")
+    if (
+        pure.is_absolute()
+        or ".." in pure.parts
+        or not pure.parts
+        or str(pure) != path
+        or "\\" in path
+        or not path.isprintable()
+    ):
+        raise InvalidModel(f"{path!r} is no path inside a model folder")
 
 
 def check_licence(card: ModelCard, *, allow_noncommercial: bool) -> None:
@@ -202,6 +211,7 @@ def _card(found: dict[str, Any], path: Path) -> ModelCard:
         for name in ("name", "system", "purpose", "licence", "data", "limits", "metrics_command"):
             _need(found[name], str, name)
         _need(found["non_commercial"], bool, "non_commercial")
+        _need(found["upstream_terms"], list, "upstream_terms")
         return ModelCard(
             **found
             | {
@@ -213,7 +223,7 @@ def _card(found: dict[str, Any], path: Path) -> ModelCard:
                 "files": {name: FileRecord(**record) for name, record in found["files"].items()},
             }
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidModel(f"'{path}' is not a model card: {error}") from error
 
 

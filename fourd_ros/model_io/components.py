@@ -73,14 +73,15 @@ def build_network(library: str, found: type[Any], config: Mapping[str, Any]) -> 
     """A network of a component class, its weights yet to be loaded.
 
     Raises:
-        InvalidModel: the class does not take the configuration.
+        InvalidModel: the class does not take the configuration, or it asks for code of others.
     """
+    _refuse_kernels(config)
     try:
         if library == "transformers":
             network = found(found.config_class.from_dict(dict(config)))
         else:
             network = found.from_config(dict(config))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # what networks raise for sizes that cannot be has no common base
         raise InvalidModel(
             f"{found.__name__} cannot be made of its config.json: {type(error).__name__}: {error}"
         ) from error
@@ -106,6 +107,15 @@ def save_self_reading(component: Any, folder: Path) -> tuple[str, str]:
     library, name = _library_of(type(component)), type(component).__name__
     component.save_pretrained(folder)
     return library, name
+
+
+def _refuse_kernels(config: Mapping[str, Any]) -> None:
+    """Refuse what transformers would fetch from a hub and run: ``"attn_implementation": "owner/repository"``."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            _refuse_kernels(value)
+        if name.endswith("_implementation") and "/" in str(value):
+            raise InvalidModel(f"config.json asks for the code of others: '{name}' is {value!r}; remove it")
 
 
 def _library_of(found: type) -> str:

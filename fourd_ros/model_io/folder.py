@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +30,7 @@ from fourd_ros.model_io.progress import with_progress
 from fourd_ros.model_io.strict_json import read_object, to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES, STEM, WeightFiles, save_weights
 from fourd_ros.resources import find_resource
-from fourd_ros.whole_file import write_whole
+from fourd_ros.whole_file import whole_folder, write_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,13 +133,17 @@ class ModelFolder:
         """
         listed = {path: record for path, record in self.card.files.items() if _is_below(path, below)}
         found = {path for path in _files(self.path) if path != CARD and _is_below(path, below)}
-        problems = [f"'{path}' is missing" for path in sorted(listed.keys() - found)]
-        problems += [f"'{path}' is not listed in {CARD}" for path in sorted(found - listed.keys())]
+        problems = [f"{path!r} is missing" for path in sorted(listed.keys() - found)]
+        problems += [f"{path!r} is not listed in {CARD}" for path in sorted(found - listed.keys())]
         for path in with_progress(sorted(listed.keys() & found), task="checking", unit="file"):
-            actual = _record(self.path / path, expected_size=listed[path].size)
+            try:
+                actual = _record(self.path / path, expected_size=listed[path].size)
+            except OSError as error:
+                problems.append(f"{path!r} cannot be read: {error.strerror}")
+                continue
             if actual != listed[path]:
                 what = "size" if actual.size != listed[path].size else "content"
-                problems.append(f"'{path}' has another {what} than {CARD} says")
+                problems.append(f"{path!r} has another {what} than {CARD} says")
         return problems
 
     def check(self, *below: str) -> None:
@@ -180,7 +183,7 @@ def find_model(model: str) -> Path:
         UnknownModel: neither is there.
         MissingResource: the package was installed without its models.
     """
-    return Path(model) if Path(model).exists() else shipped_model(model)
+    return Path(model) if os.path.exists(model) else shipped_model(model)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -243,12 +246,13 @@ def adopt_model(path: Path | str, card: ModelCard, *, overwrite: bool = False) -
         overwrite: replace a card that is there.
 
     Raises:
-        InvalidModel: no such folder, or it has a card.
+        InvalidModel: no such folder, it has a card, a name in it cannot be shown, or it cannot be written.
     """
     folder = ModelFolder(path)
     if (folder.path / CARD).exists() and not overwrite:
         raise InvalidModel(f"'{folder.path}' has a {CARD} already; ask to overwrite it")
-    _seal(folder.path, card)
+    with _writing(folder.path):
+        _seal(folder.path, card)
     return ModelFolder(path)
 
 
@@ -261,8 +265,9 @@ def describe_model(path: Path | str, card: ModelCard, *, results: str = "") -> N
         results: as of `card_text`.
     """
     folder = ModelFolder(path).path
-    write_whole(folder / README, card_text(card, results=results))
-    _seal(folder, card)
+    with _writing(folder):
+        write_whole(folder / README, card_text(card, results=results))
+        _seal(folder, card)
 
 
 def _write_component(
@@ -307,17 +312,15 @@ def _seal(folder: Path, card: ModelCard) -> None:
 def _new_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which gets the name `path` when the block ends well and vanishes otherwise."""
     check_target(path, overwrite=overwrite)
+    with _writing(path), whole_folder(path) as new:
+        yield new
+        check_target(path, overwrite=overwrite)  # somebody else may have been quicker
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{path.name}.", suffix=".partial", dir=path.parent, ignore_cleanup_errors=True
-        ) as nest:
-            new, old = Path(nest, "new"), Path(nest, "old")
-            new.mkdir()
-            yield new
-            if overwrite and path.exists():
-                os.rename(path, old)
-            os.rename(new, path)
+        yield
     except OSError as error:
         raise InvalidModel(f"'{path}' cannot be written: {error}") from error
 
@@ -345,7 +348,7 @@ def _refuse_links_outside(folder: Path) -> None:
     root = folder.resolve()
     for directory, subfolders, names in os.walk(folder):
         for path in (Path(directory, name) for name in (*subfolders, *names)):
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 raise PathNotAllowed(f"'{path}' links to what lies outside of the folder; make a whole copy ('cp -rL')")
 
 

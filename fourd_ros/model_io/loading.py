@@ -49,7 +49,7 @@ def load_model(
     model_class: Any = find_class(MODELS, opened.model_class)
     if verify:
         opened.check(INDEX, *opened.components)
-    components = {name: _load(opened, name, device, dtype) for name in opened.components}
+    components = _Components((name, _load(opened, name, device, dtype)) for name in opened.components)
     return model_class.from_components(components, opened.card)
 
 
@@ -69,6 +69,13 @@ def load_component(
     if verify:
         opened.check(INDEX, name)
     return _load(opened, name, device, dtype)
+
+
+class _Components(dict[str, Any]):
+    """The components of a model, which may need another one."""
+
+    def __missing__(self, name: str) -> Any:
+        raise InvalidModel(f"the model needs a component '{name}'; its {INDEX} lists {sorted(self)}")
 
 
 def _load(folder: ModelFolder, name: str, device: "torch.device | str", dtype: "torch.dtype | None") -> Any:

@@ -40,7 +40,9 @@ _DTYPES = {
     "F64": ("float64", 8),
     "C64": ("complex64", 8),
 }
-_NAMES = {torch_name: name for name, (torch_name, _) in _DTYPES.items()}
+STORED_TYPES = {torch_name: name for name, (torch_name, _) in _DTYPES.items()}
+"""Name in the file by name of the torch type."""
+
 _LENGTH = struct.Struct("<Q")
 _METADATA = "__metadata__"
 _POSERS = {
@@ -143,6 +145,11 @@ def write_tensors(tensors: Mapping[str, "torch.Tensor"], path: Path) -> None:
             file.write(_bytes_of(tensor.detach().cpu().contiguous()))
 
 
+def type_name(dtype: "torch.dtype") -> str:
+    """Of a torch type, such as ``bfloat16``."""
+    return str(dtype).removeprefix("torch.")
+
+
 def import_torch() -> Any:
     """The module torch.
 
@@ -162,14 +169,19 @@ def _bytes_of(tensor: "torch.Tensor") -> Any:
 
 
 def _stored_name(name: str, tensor: "torch.Tensor") -> str:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if dtype not in _NAMES or name == _METADATA:
-        raise InvalidModel(f"tensor '{name}' of type {dtype} cannot be stored as safetensors; types are {list(_NAMES)}")
-    return _NAMES[dtype]
+    dtype = type_name(tensor.dtype)
+    if dtype not in STORED_TYPES or name == _METADATA:
+        raise InvalidModel(
+            f"tensor '{name}' of type {dtype} cannot be stored as safetensors; types are {list(STORED_TYPES)}"
+        )
+    return STORED_TYPES[dtype]
 
 
 def _entries(header: dict[str, Any], data_start: int, file_size: int) -> dict[str, TensorEntry]:
     header.pop(_METADATA, None)
+    unreadable = [name for name in header if not name.isprintable()]
+    if unreadable:
+        raise InvalidModel(f"names with characters that cannot be shown: {unreadable[:3]}")
     entries = {name: _entry(name, claim, data_start) for name, claim in header.items()}
     ordered = sorted(entries.items(), key=lambda item: (item[1].offset, item[1].size))
     end = data_start

@@ -1,4 +1,4 @@
-"""JSON objects from files that somebody else may have written: bounded, each name once, no NaN."""
+"""JSON objects from files that somebody else may have written: bounded, each name once, no NaN, whole characters."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """The object in a file.
 
     Raises:
-        InvalidModel: no file, too large, not JSON, not an object, a name twice, NaN or an infinite number.
+        InvalidModel: no file, too large, not JSON, not an object, a name twice, NaN or an infinite number, text
+            that is none.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -28,6 +29,8 @@ def parse_object(data: bytes, *, what: str) -> dict[str, Any]:
     """The object in `data`; `what` names it in errors, which are those of `read_object`."""
     try:
         found = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_refuse)
+        if b"\\u" in data:
+            json.dumps(found, ensure_ascii=False).encode("utf-8")  # an escaped half of a character cannot be shown
     except (ValueError, RecursionError) as error:
         raise InvalidModel(f"{what} is not readable JSON: {error}") from error
     if not isinstance(found, dict):

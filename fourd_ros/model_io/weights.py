@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from fourd_ros.errors import InvalidModel, WeightMismatch
 from fourd_ros.model_io.progress import with_progress
-from fourd_ros.model_io.safetensors_file import TensorEntry, import_torch, read_header, read_tensor, write_tensors
+from fourd_ros.model_io.safetensors_file import (
+    TensorEntry,
+    import_torch,
+    read_header,
+    read_tensor,
+    type_name,
+    write_tensors,
+)
 from fourd_ros.model_io.strict_json import read_object, to_bytes
 
 if TYPE_CHECKING:
@@ -139,6 +146,11 @@ def weight_dtype(network: "nn.Module", name: str, stored: "torch.Tensor", asked:
     return import_torch().float32 if kept & set(name.split(".")) else asked
 
 
+def type_kind(dtype: str) -> str:
+    """What a stored type may stand for: floating-point types for each other, any other only for itself."""
+    return "floating point" if "float" in dtype else dtype
+
+
 def tied_names(network: "nn.Module") -> list[tuple[str, ...]]:
     """Names of the network's state; names of one and the same tensor together, in their order."""
     names: dict[int, list[str]] = {}
@@ -234,7 +246,7 @@ def _differences(network: "nn.Module", ties: list[tuple[str, ...]], files: Weigh
     """Every way in which the files are not what the network needs."""
     state = network.state_dict(keep_vars=True)
     expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    kinds = {name: _kind(str(tensor.dtype).removeprefix("torch.")) for name, tensor in state.items()}
+    kinds = {name: type_kind(type_name(tensor.dtype)) for name, tensor in state.items()}
     lines = [
         f"missing: {' = '.join(names)} {list(expected[names[0]])}"
         for names in ties
@@ -249,14 +261,9 @@ def _differences(network: "nn.Module", ties: list[tuple[str, ...]], files: Weigh
     lines += [
         f"type: {name} is {files.dtype(name)}, needed {kinds[name]}"
         for name in files.names
-        if name in kinds and _kind(files.dtype(name)) != kinds[name]
+        if name in kinds and type_kind(files.dtype(name)) != kinds[name]
     ]
     return lines or [f"tied: {' = '.join(names)} have different values" for names in ties if not _equal(names, files)]
-
-
-def _kind(dtype: str) -> str:
-    """What a stored type may stand for: floating-point types for each other, any other only for itself."""
-    return "floating point" if "float" in dtype else dtype
 
 
 def _equal(names: tuple[str, ...], files: WeightFiles) -> bool:
