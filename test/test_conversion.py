@@ -121,12 +121,14 @@ def test_everything_that_does_not_fit_is_in_one_error(tmp_path: Path) -> None:
     del given["norm.bias"], given["blocks.1.k"]
     given["adapter.weight"] = torch.zeros(3)
     given["mlp.bias"] = torch.zeros(7)
+    given["steps"] = given["steps"].double()
     path = toy_system.save_as("safetensors", given, tmp_path)
     message = problems_of(toy_system.CONVERTER, path)
     for expected in (
         "unknown: 'model.safetensors: adapter.weight' [3]",
         r"blocks.1.v' came without what matches ['blocks\\.(\\d+)\\.k']",
         "shape: 'network/gate.bias' would be [7], needed [6]",
+        "type: 'network/steps' would be float64, needed int64",
         "missing: 'network/norm.bias' [6]",
         "missing: 'network/qkv.1.weight' [18, 6]",
     ):
@@ -241,6 +243,10 @@ def _pickled_numbers(_: Path) -> bytes:
     return pickle.dumps({"weights": [1, 2, 3]})
 
 
+def _claims_to_be_huge(_: Path) -> bytes:
+    return b"\x80\x04\x8d" + (1 << 62).to_bytes(8, "little") + b"text"
+
+
 def _truncated(layout: str) -> Callable[[Path], bytes]:
     def make(folder: Path) -> bytes:
         data = toy_system.save_as(layout, toy_system.weights(), folder).read_bytes()
@@ -283,6 +289,7 @@ def _program(folder: Path) -> bytes:
         ("model.safetensors", lambda _: b"\x1f\x8b\x08" + bytes(50), "gzip"),
         ("model.safetensors", lambda _: b"plainly nothing of the kind", "neither safetensors nor"),
         ("model.pt", _pickled_numbers, "torch.save did not write"),
+        ("model.pt", _claims_to_be_huge, "torch.save did not write"),
         ("model.safetensors", _truncated("safetensors"), "end|truncated"),
         ("model.pt", _truncated("pt"), "truncated or damaged"),
         ("model.pt", _truncated("legacy pth"), "damaged"),
@@ -315,9 +322,10 @@ def test_what_must_be_read_as_a_whole_is_bounded(tmp_path: Path, monkeypatch: py
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    for path, said in ((tmp_path / "nowhere", "no file or folder"), (tmp_path, r"looked for \*\.safetensors")):
+    cases = {"nowhere": "no file or folder", ".": r"looked for \*\.safetensors", "model.index.json": "name the folder"}
+    for name, said in cases.items():
         with pytest.raises(InvalidCheckpoint, match=said):
-            convert(toy_system.CONVERTER, path, tmp_path / "made")
+            convert(toy_system.CONVERTER, tmp_path / name, tmp_path / "made")
 
 
 def test_an_interrupted_conversion_leaves_nothing_and_can_be_repeated(source: Path, tmp_path: Path) -> None:
@@ -374,6 +382,25 @@ def test_values_beyond_the_type_asked_for(tmp_path: Path) -> None:
         convert(toy_system.CONVERTER, path, tmp_path / "made", dtype="fp16")
     assert not (tmp_path / "made").exists()
     convert(toy_system.CONVERTER, path, tmp_path / "made", dtype="bf16")
+
+
+def test_types_that_safetensors_lacks_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    given = toy_system.weights()
+    given["mlp.bias"] = torch.ones(6).to(torch.float8_e4m3fnuz)
+    path = toy_system.save_as("pt", given, tmp_path)
+    assert "would be float8_e4m3fnuz, which safetensors cannot hold" in problems_of(toy_system.CONVERTER, path)
+    convert(toy_system.CONVERTER, path, tmp_path / "made", dtype="bf16")
+    assert torch.equal(load_model(tmp_path / "made").network.gate.bias, torch.ones(6, dtype=torch.bfloat16))
+
+
+def test_names_that_cannot_be_shown(tmp_path: Path) -> None:
+    for name in ("ema.\x1b[2J", "ema.\udc80"):
+        path = toy_system.save_as("pt", toy_system.weights() | {name: torch.zeros(1)}, tmp_path / "source")
+        with pytest.raises(InvalidCheckpoint, match="cannot be shown"):
+            convert(toy_system.CONVERTER, path, tmp_path / "made")
+    torch.save({"state_dict": toy_system.weights(), "words": {"\n": 1, "\udc80": 2}}, path)
+    converted = convert(toy_system.CONVERTER, path, tmp_path / "made")
+    assert sorted(name for _, name in converted.others) == [r"'words.\n'", r"'words.\udc80'"]
 
 
 def test_unknown_names(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fourd_ros.errors import InvalidCheckpoint, InvalidModel, MissingDependency, UnsafeCheckpoint
 from fourd_ros.machine import pip_install
 from fourd_ros.model_io.pickle_types import mentioned_types
-from fourd_ros.model_io.safetensors_file import read_header, read_tensor
+from fourd_ros.model_io.safetensors_file import read_header, read_tensor, type_name
 
 if TYPE_CHECKING:
     import torch
@@ -186,7 +186,7 @@ class _Pickled(WeightFile):
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str, int]:
         tensor = self._tensors[name]
-        return tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.numel() * tensor.element_size()
+        return tuple(tensor.shape), type_name(tensor.dtype), tensor.numel() * tensor.element_size()
 
     def read(self, name: str) -> "torch.Tensor":
         return self._tensors[name].detach()
@@ -291,11 +291,13 @@ def _flatten(content: Any, path: Path) -> tuple[dict[str, "torch.Tensor"], dict[
         if isinstance(value, torch.Tensor):
             if name in tensors:
                 raise InvalidCheckpoint(f"'{path}' holds two tensors named '{name}'")
+            if not name.isprintable():
+                raise InvalidCheckpoint(f"'{path}' names a tensor with characters that cannot be shown: {name!r}")
             tensors[name] = _plain(value, name, path)
         elif inner := _members(value):
             waiting += [(f"{name}.{key}" if name else str(key), member) for key, member in reversed(inner)]
         else:
-            others[name] = type(value).__name__
+            others[name if name.isprintable() else ascii(name)] = type(value).__name__
     raise InvalidCheckpoint(f"'{path}' holds more than {MAX_ENTRIES:,} names, or some that never end")
 
 

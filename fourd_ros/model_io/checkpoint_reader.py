@@ -156,6 +156,8 @@ class Checkpoint:
 
 
 def _find_files(path: Path) -> dict[str, Path]:
+    if path.name.endswith(INDEX_SUFFIX):
+        raise InvalidCheckpoint(f"'{path}' is an index; name the folder in which it and its files are")
     if path.is_file():
         return {path.name: path}
     if not path.is_dir():

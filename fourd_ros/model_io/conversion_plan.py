@@ -11,7 +11,8 @@ from fourd_ros.errors import InvalidConfig
 from fourd_ros.model_io.checkpoint_reader import Checkpoint, SourceTensor
 from fourd_ros.model_io.components import build_network, find_component_class
 from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule, Transform
-from fourd_ros.model_io.weights import tied_names, weight_dtype
+from fourd_ros.model_io.safetensors_file import STORED_TYPES, type_name
+from fourd_ros.model_io.weights import tied_names, type_kind, weight_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +142,7 @@ def plan(converter: Converter, checkpoint: Checkpoint, *, dtype: str | None = No
         others=checkpoint.others,
         skipped=checkpoint.skipped,
         networks=networks,
-        dtypes={target: str(made.dtype).removeprefix("torch.") for target, made in ledger.made.items()},
+        dtypes={target: type_name(made.dtype) for target, made in ledger.made.items()},
         steps=ledger.in_order(matching.steps),
         unused=tuple(matching.unused),
         target_bytes=sum(made.numel() * made.element_size() for made in ledger.made.values()),
@@ -251,7 +252,7 @@ class _Ledger:
         self._networks = networks
         self._dtype = dtype
         self._needed = {
-            (component, name): tuple(tensor.shape)
+            (component, name): tensor
             for component, network in networks.items()
             for name, tensor in network.state_dict().items()
         }
@@ -270,17 +271,17 @@ class _Ledger:
             self.problems.append(f"transform: {origin} became {len(made)} tensors, needed {list(step.targets)}")
             return
         for name, tensor in zip(step.targets, made, strict=True):
-            problem = self._problem((step.component, name), tuple(tensor.shape))
+            target = (step.component, name)
+            problem = self._problem(target, tensor)
             if problem:
                 self.problems.append(f"{problem}; it would come from {origin}")
             else:
-                network = self._networks[step.component]
-                self.made[step.component, name] = tensor.to(weight_dtype(network, name, tensor, self._dtype))
+                self.made[target] = tensor.to(self._stored_type(target, tensor))
 
     def missing(self) -> list[str]:
         """What no step makes; of tied weights one is enough."""
         return [
-            f"missing: '{component}/{' = '.join(names)}' {list(self._needed[component, names[0]])} has no source"
+            f"missing: '{component}/{' = '.join(names)}' {list(self._needed[component, names[0]].shape)} has no source"
             for component, network in self._networks.items()
             for names in tied_names(network)
             if not any((component, name) in self.made for name in names)
@@ -291,15 +292,25 @@ class _Ledger:
         place = {target: number for number, target in enumerate(self._needed)}
         return tuple(sorted(steps, key=lambda step: place.get((step.component, step.targets[0]), len(place))))
 
-    def _problem(self, target: tuple[str, str], shape: tuple[int, ...]) -> str:
+    def _problem(self, target: tuple[str, str], made: "torch.Tensor") -> str:
         path = "/".join(target)
         if target not in self._needed:
             return f"unexpected: no network has '{path}'"
         if target in self.made:
             return f"twice: '{path}' has another source already"
-        if shape != self._needed[target]:
-            return f"shape: '{path}' would be {list(shape)}, needed {list(self._needed[target])}"
+        needed = self._needed[target]
+        if made.shape != needed.shape:
+            return f"shape: '{path}' would be {list(made.shape)}, needed {list(needed.shape)}"
+        dtype, kind = type_name(self._stored_type(target, made)), type_kind(type_name(needed.dtype))
+        if type_kind(dtype) != kind:
+            return f"type: '{path}' would be {dtype}, needed {kind}"
+        if dtype not in STORED_TYPES:
+            return f"type: '{path}' would be {dtype}, which safetensors cannot hold; ask for one of {', '.join(DTYPES)}"
         return ""
+
+    def _stored_type(self, target: tuple[str, str], made: "torch.Tensor") -> "torch.dtype":
+        component, name = target
+        return weight_dtype(self._networks[component], name, made, self._dtype)
 
 
 def _stand_in(source: SourceTensor) -> "torch.Tensor":

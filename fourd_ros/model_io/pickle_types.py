@@ -1,5 +1,6 @@
 """Which types a pickle mentions, read from its operations without carrying out any."""
 
+import mmap
 import pickletools
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,11 @@ _PICKLES = 5
 def mentioned_types(path: Path) -> set[str]:
     """Full names of classes and functions, for messages: whoever wrote the pickle can hide some."""
     found: set[str] = set()
-    with path.open("rb") as file:
+    # Of a map no more can be read than there is, whatever length a pickle claims.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for _ in range(_PICKLES):
             try:
-                found.update(_types(pickletools.genops(file)))
+                found.update(_types(pickletools.genops(content)))  # type: ignore[arg-type]
             except ValueError:  # no pickle follows
                 break
     return found
