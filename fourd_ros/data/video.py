@@ -1,5 +1,6 @@
 """Colour pictures in mp4 files, written and read one at a time (PyAV)."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -156,6 +157,7 @@ def decode(path: Path, *, size: tuple[int, int], rate: float, start: float = 0.0
 
 
 def _video_stream(container: Any, shape: tuple[int, ...], rate: float, video: VideoFormat) -> Any:
+    os.environ.setdefault("SVT_LOG", "1")  # its encoder greets on standard error otherwise
     options = {"crf": str(video.crf), "g": str(KEYFRAME_EVERY), **dict(video.options)}
     stream = container.add_stream(video.encoder, rate=as_fraction(rate), options=options)
     stream.height, stream.width = shape[:2]
