@@ -145,13 +145,15 @@ def network_inputs(rgb: NDArray[np.uint8], filled: Fills, *, block: int = 1) -> 
 
 
 def torch_network(network: "DepthCompletionNetwork") -> Network:
-    """`network` as a function of NumPy arrays."""
+    """`network`, wherever it is and of whatever type, as a function of NumPy arrays."""
     import torch
+
+    weight = network.stem.weight
 
     def run(inputs: Mapping[str, Floats]) -> dict[str, Floats]:
         with torch.inference_mode():
-            opinion = network(**{name: torch.from_numpy(values) for name, values in inputs.items()})
-        return {name: getattr(opinion, name).numpy() for name in OUTPUTS}
+            opinion = network(**{name: torch.from_numpy(values).to(weight) for name, values in inputs.items()})
+        return {name: getattr(opinion, name).float().cpu().numpy() for name in OUTPUTS}
 
     return run
 
