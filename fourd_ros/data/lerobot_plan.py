@@ -26,7 +26,8 @@ FORMAT = 1
 MEGABYTE = 1024**2
 
 MAX_FILE_SECONDS = 1000.0
-"""LeRobot looks pictures up by float32 seconds to within 0.1 ms; beyond 1024 s of film these are no longer apart."""
+"""LeRobot looks pictures up by float32 seconds to within 0.1 ms; beyond 1024 s one rounding is more than that, and at
+29.97 Hz one picture in a thousand would not be found."""
 
 _DEPTH_BYTES, _LABEL_BYTES = 1.0, 0.1
 _GROUPS_SHOWN = 5
