@@ -50,10 +50,10 @@ EXTRAS = {
     "train": [*TORCH, "accelerate", "diffusers", "onnx", "onnxscript", "peft", "tensorboard"],
     "ray": ["ray"],
     "viewer": ["viser"],
-    "lerobot": ["lerobot"],
     "test": [
         "evo",
         "mypy",
+        "psutil",
         "pytest",
         "pytest-timeout",
         "pytest-xdist",

@@ -31,7 +31,6 @@ EXTRAS = {
     "train": "training",
     "ray": "several machines",
     "viewer": "live viewer",
-    "lerobot": "LeRobot data sets",
 }
 MINIMUM_SHARED_MEMORY = 256 << 20
 MINIMUM_DISK = 2 << 30
