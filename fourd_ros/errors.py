@@ -182,7 +182,7 @@ class UnsafeCheckpoint(InvalidCheckpoint):
 
 
 class ExportMismatch(FourdError):
-    """An exported network does not compute what the original computes; nothing was written."""
+    """A network cannot be exported, or does not compute what the original computes; nothing was written."""
 
     kind = "export_mismatch"
 

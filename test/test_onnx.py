@@ -59,7 +59,10 @@ def network() -> Mixture:
 @pytest.fixture(scope="module")
 def exported(network: Mixture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "mixture.onnx"
+    network.train()
     export = export_onnx(network, SIGNATURE, path)
+    assert network.training
+    assert list(path.parent.iterdir()) == [path]
     assert max(export.deviations.values()) < 1e-5
     assert export.file_bytes == path.stat().st_size and not export.int8
     return path
@@ -75,13 +78,6 @@ def test_a_session_agrees_with_torch_at_sizes_it_was_not_exported_with(network: 
         np.testing.assert_allclose(value, wanted.numpy(), atol=1e-5)
 
 
-def test_export_leaves_the_network_as_it_was(network: Mixture, tmp_path: Path) -> None:
-    network.train()
-    export_onnx(network, SIGNATURE, tmp_path / "again.onnx")
-    assert network.training
-    assert [path.name for path in tmp_path.iterdir()] == ["again.onnx"]
-
-
 def test_the_file_does_not_tell_where_it_was_made(exported: Path) -> None:
     data = exported.read_bytes()
     assert b"site-packages" not in data and str(Path(__file__).parent).encode() not in data
@@ -92,6 +88,26 @@ def test_a_network_that_onnx_does_not_repeat_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportMismatch, match="'y'"):
         export_onnx(Moody(), signature, tmp_path / "moody.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class Undecided(torch.nn.Module):
+    """What it computes depends on values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else 2 * x
+
+
+def test_a_network_that_torch_cannot_export_is_named(tmp_path: Path) -> None:
+    signature = OnnxSignature(inputs={"x": torch.zeros(1, 4)}, outputs=("y",))
+    with pytest.raises(ExportMismatch, match="cannot export Undecided"):
+        export_onnx(Undecided(), signature, tmp_path / "undecided.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_of_operators_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    signature = OnnxSignature(inputs={"input": torch.zeros(4)}, outputs=("y",))
+    with pytest.raises(ExportMismatch, match="version 99 cannot be had"):
+        export_onnx(torch.nn.ReLU(), signature, tmp_path / "relu.onnx", opset=99)
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -129,6 +145,12 @@ def test_a_processor_that_is_not_there_is_named(exported: Path) -> None:
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(MissingDependency, match="onnxruntime-gpu"):
         OnnxSession(exported, processors=("cuda",))
+
+
+def test_only_processors_and_threads_that_there_are(exported: Path) -> None:
+    for options in ({"processors": ("tpu",)}, {"threads": 0}, {"threads": -3}):
+        with pytest.raises(InvalidInput, match="there are"):
+            OnnxSession(exported, **options)  # type: ignore[arg-type]
 
 
 def test_broken_and_absent_files_are_typed_errors(exported: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from fourd_ros.commands.arguments import positive_int
 from fourd_ros.errors import InvalidModel
 
 if TYPE_CHECKING:
+    from fourd_ros.model_io.folder import ModelFolder
     from fourd_ros.model_io.onnx_export import OnnxExport
 
 EXAMPLES = [
-    "fourd export onnx models/depth_completion out/onnx",
-    "fourd export onnx models/depth_completion out/onnx --int8 --json",
+    "fourd export onnx depth_completion out/onnx",
+    "fourd export onnx out/my_model out/onnx --int8 --json",
 ]
 
 MEGABYTE = 1e6
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The formats of ``fourd export``."""
     formats = parser.add_subparsers(dest="format", metavar="FORMAT", required=True)
     onnx = formats.add_parser("onnx", help="one .onnx file for each network, compared with torch")
-    onnx.add_argument("model", type=Path, help="model folder")
+    onnx.add_argument("model", help="model folder, or name of a shipped model")
     onnx.add_argument("out", type=Path, help="folder for COMPONENT.onnx; existing files are replaced")
     onnx.add_argument("--component", help="only this one (default: all that tell how they are called)")
     onnx.add_argument("--int8", action="store_true", help="quantise the weights of matrix products to 8 bits")
@@ -34,25 +35,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export; 0 when every file computes what torch computes."""
-    from fourd_ros.model_io.folder import ModelFolder
+    from fourd_ros.model_io.folder import ModelFolder, find_model
 
-    folder = ModelFolder(args.model)
+    folder = ModelFolder(find_model(args.model))
     names = [args.component] if args.component else list(folder.components)
-    exports = [export for name in names if (export := _export(folder.path, name, args)) is not None]
+    exports = [export for name in names if (export := _export(folder, name, args)) is not None]
     if not exports:
         raise InvalidModel(f"no network of '{folder.path}' tells how it is called (onnx_signature): {names}")
     return 0
 
 
-def _export(folder: Path, name: str, args: argparse.Namespace) -> "OnnxExport | None":
+def _export(folder: "ModelFolder", name: str, args: argparse.Namespace) -> "OnnxExport | None":
     import torch
 
+    from fourd_ros.model_io.components import find_component_class
     from fourd_ros.model_io.loading import load_component
     from fourd_ros.model_io.onnx_export import OPSET, export_onnx
 
-    component = load_component(folder, name, allow_noncommercial=args.allow_noncommercial, dtype=torch.float32)
-    if not hasattr(component, "onnx_signature"):
+    folder.component(name)
+    if not hasattr(find_component_class(*folder.components[name]), "onnx_signature"):
         return None
+    component = load_component(folder.path, name, allow_noncommercial=args.allow_noncommercial, dtype=torch.float32)
     target = args.out / f"{name}.onnx"
     signature = component.onnx_signature()
     export = export_onnx(component, signature, target, opset=args.opset or OPSET, int8=args.int8)

@@ -29,6 +29,7 @@ from fourd_ros.model_io.components import Component, describe_network, save_self
 from fourd_ros.model_io.progress import with_progress
 from fourd_ros.model_io.strict_json import read_object, to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES, STEM, WeightFiles, save_weights
+from fourd_ros.model_io.writing import writing
 from fourd_ros.resources import find_resource
 from fourd_ros.whole_file import whole_folder, write_whole
 
@@ -192,9 +193,9 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises:
         InvalidModel: `path` exists and is not to be overwritten, or is no model folder.
     """
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise InvalidModel(f"'{path}' exists already; name another folder or ask to overwrite it")
-    if path.exists() and not (path / INDEX).is_file():
+    if os.path.exists(path) and not (path / INDEX).is_file():
         raise InvalidModel(f"'{path}' is no model folder, so it is not overwritten")
 
 
@@ -251,7 +252,7 @@ def adopt_model(path: Path | str, card: ModelCard, *, overwrite: bool = False) -
     folder = ModelFolder(path)
     if (folder.path / CARD).exists() and not overwrite:
         raise InvalidModel(f"'{folder.path}' has a {CARD} already; ask to overwrite it")
-    with _writing(folder.path):
+    with writing(folder.path):
         _seal(folder.path, card)
     return ModelFolder(path)
 
@@ -265,7 +266,7 @@ def describe_model(path: Path | str, card: ModelCard, *, results: str = "") -> N
         results: as of `card_text`.
     """
     folder = ModelFolder(path).path
-    with _writing(folder):
+    with writing(folder):
         write_whole(folder / README, card_text(card, results=results))
         _seal(folder, card)
 
@@ -312,17 +313,9 @@ def _seal(folder: Path, card: ModelCard) -> None:
 def _new_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which gets the name `path` when the block ends well and vanishes otherwise."""
     check_target(path, overwrite=overwrite)
-    with _writing(path), whole_folder(path) as new:
+    with writing(path), whole_folder(path) as new:
         yield new
         check_target(path, overwrite=overwrite)  # somebody else may have been quicker
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InvalidModel(f"'{path}' cannot be written: {error}") from error
 
 
 def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -15,6 +15,7 @@ import numpy as np
 from fourd_ros.errors import ExportMismatch, MissingDependency
 from fourd_ros.machine import pip_install
 from fourd_ros.model_io.onnx_session import Array, OnnxSession
+from fourd_ros.model_io.writing import writing
 
 if TYPE_CHECKING:
     import torch
@@ -90,12 +91,13 @@ def export_onnx(
             without, only matrix products do.
 
     Raises:
-        ExportMismatch: the file computes something else than torch, or cannot be run.
+        ExportMismatch: torch cannot export it, not with that opset, or the file computes something else than torch.
+        InvalidInput: the network takes other inputs than the examples.
+        InvalidModel: the file cannot be run, or `path` cannot be written.
         MissingDependency: onnx or onnxruntime is not installed.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder, _evaluating(network):
+    with writing(path), _scratch(path) as folder, _evaluating(network):
         plain = Path(folder, "plain.onnx")
         _write(network, signature, plain, opset)
         deviations = _deviations(network, signature, plain)
@@ -106,6 +108,14 @@ def export_onnx(
             deviations = _deviations(network, signature, chosen)
         os.replace(chosen, path)
     return OnnxExport(path=path, file_bytes=path.stat().st_size, int8=int8, deviations=deviations)
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[str]:
+    """A folder beside `path`, gone at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        yield folder
 
 
 @contextmanager
@@ -124,35 +134,48 @@ def _write(network: "torch.nn.Module", signature: OnnxSignature, path: Path, ops
     onnx = _onnx()
     shapes = {name: dict(signature.sizes.get(name, {})) or None for name in signature.inputs}
     with _quiet():
-        program: Any = torch.onnx.export(
-            network,
-            (),
-            kwargs=dict(signature.inputs),
-            input_names=list(signature.inputs),
-            output_names=list(signature.outputs),
-            dynamic_shapes=shapes if signature.sizes else None,
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            program: Any = torch.onnx.export(
+                network,
+                (),
+                kwargs=dict(signature.inputs),
+                input_names=list(signature.inputs),
+                output_names=list(signature.outputs),
+                dynamic_shapes=shapes if signature.sizes else None,
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter wraps whatever went wrong, which alone tells something
+            reason = str(error.__cause__ or error).strip()
+            raise ExportMismatch(f"torch cannot export {type(network).__name__}: {reason}") from error
     model = program.model_proto
+    _check_opset(model, opset)
     _forget_origin(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
+def _check_opset(model: Any, wanted: int) -> None:
+    """The exporter keeps its own version, without an error, where it cannot translate."""
+    found = next(entry.version for entry in model.opset_import if not entry.domain)
+    if found != wanted:
+        raise ExportMismatch(f"the operators of version {wanted} cannot be had, only those of {found}")
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's remarks about its own insides; what matters is compared afterwards."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _onnx() -> Any:

@@ -76,13 +76,18 @@ class OnnxSession:
         report: the processor chosen, and why.
 
     Raises:
-        InvalidModel: there is no such file, or it is no ONNX network.
+        InvalidInput: a processor or number of threads that there is not.
+        InvalidModel: there is no such file, it is no ONNX network, or it takes or gives types that are not known here.
         MissingDependency: onnxruntime is not installed, or has none of the processors.
     """
 
     def __init__(
         self, path: Path | str, *, processors: Sequence[Processor] = PREFERENCE, threads: int | None = None
     ) -> None:
+        if not set(processors) <= set(PROVIDERS) or (threads is not None and threads < 1):
+            raise InvalidInput(
+                f"processors {list(processors)} and {threads} threads; there are {list(PROVIDERS)} and 1, 2 ..."
+            )
         runtime = _runtime()
         self._session, self.report = _open(runtime, Path(path), tuple(processors), threads or _usable_threads())
         self.inputs = {value.name: _spec(value) for value in self._session.get_inputs()}
@@ -149,6 +154,8 @@ def _session(runtime: Any, path: Path, options: Any, provider: str) -> Any:
 
 
 def _spec(value: Any) -> TensorSpec:
+    if value.type not in _DTYPES:
+        raise InvalidModel(f"'{value.name}' of an ONNX network is {value.type}; known are {list(_DTYPES)}")
     shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
     return TensorSpec(shape=shape, dtype=np.dtype(_DTYPES[value.type]))
 
