@@ -3,6 +3,8 @@
 import json
 import math
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,7 @@ def test_gradient_checkpointing_changes_nothing_but_computes_twice(go: Go) -> No
         def export(self, network: torch.nn.Module, *rest: Any) -> None:
             assert isinstance(network, CurveNetwork)
             counts[network.checkpointing] = network.recomputed
+            super().export(network, *rest)
 
     plain, checkpointed = go(task=Counting), go("training.gradient_checkpointing=true", task=Counting)
     assert counts[True] == counts[False] + 20
@@ -178,7 +181,7 @@ def test_frozen_parameters_are_neither_trained_nor_saved(go: Go) -> None:
 def test_averages_follow_their_formula() -> None:
     value = torch.tensor([1.0, 2.0])
     counter = torch.tensor(0)
-    average = AveragedWeights({"value": value, "counter": counter}, decay=0.5)
+    average = AveragedWeights(lambda: {"value": value, "counter": counter}, decay=0.5)
     expected = value.clone()
     for step in range(1, 12):
         value += step
@@ -196,7 +199,7 @@ def test_averages_follow_their_formula() -> None:
 
 def test_averages_of_half_precision_weights_do_not_stand_still() -> None:
     value = torch.ones(1, dtype=torch.bfloat16)
-    average = AveragedWeights({"value": value}, decay=0.999)
+    average = AveragedWeights(lambda: {"value": value}, decay=0.999)
     value += 1
     for step in range(20_000, 20_100):
         average.update(step)
@@ -248,13 +251,26 @@ def test_a_loss_that_is_not_of_each_sample_is_refused(go: Go) -> None:
         go(task=Summed)
 
 
+HOLDS_THE_LOCK = """
+import fcntl, os, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+os.write(1, b"!")
+sys.stdin.read()
+"""
+
+
 def test_a_folder_holds_one_run(go: Go, tmp_path: Path) -> None:
     run = go()
     task = RegressionTask(read_config(RegressionConfig, None, SHORT))
     with pytest.raises(InvalidConfig, match="holds a run; continue it with --resume"):
         train(task, run.path, bar=False)
-    with run.claimed(), pytest.raises(InvalidConfig, match="another process trains"):
-        train(task, run.path, resume=True, bar=False)
+    words = [sys.executable, "-c", HOLDS_THE_LOCK, run.path / ".lock"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.read(1)
+        with pytest.raises(InvalidConfig, match="another process trains"):
+            train(task, run.path, resume=True, bar=False)
+        holder.kill()
     assert next_run("regression", runs=tmp_path).name == "2"
     with pytest.raises(InvalidConfig, match="cannot be the folder of a run"):
         train(task, run.config, bar=False)
@@ -325,7 +341,7 @@ def small_files() -> Iterator[None]:
 def test_a_full_disk_leaves_earlier_checkpoints(tmp_path: Path, small_files: None) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.write(Checkpoint(step=1, tensors={"network": {"a": torch.ones(3)}}, state={}), keep=1)
-    with pytest.raises(TrainingFailed, match=r"step_00000002' cannot be written: File too large; earlier ones"):
+    with pytest.raises(TrainingFailed, match=r"step_00000002' cannot be written: File too large; make room"):
         folder.write(Checkpoint(step=2, tensors={"network": {"a": torch.ones(100_000)}}, state={}), keep=1)
     newest = folder.newest()
     assert newest is not None and newest.step == 1

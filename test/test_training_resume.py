@@ -183,7 +183,7 @@ def test_a_finished_run_only_exports_again(straight: Path, tmp_path: Path) -> No
 
 def test_a_run_without_checkpoints_begins_anew(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    RunFolder(folder).create(read_config(RegressionConfig, None, SETTINGS))
+    RunFolder(folder).begin(read_config(RegressionConfig, None, SETTINGS), step=0, processes=1)
     (folder / "metrics.jsonl").write_text('{"step": 4, "kind": "train", "loss": 1.0}\n{"step": 8, "ki')
     assert go_on(folder).step == 40
     assert_same(folder, straight)

@@ -5,17 +5,17 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fourd_ros.errors import InvalidCheckpoint, InvalidModel, TrainingFailed
+from fourd_ros.errors import InvalidCheckpoint, InvalidModel
 from fourd_ros.model_io.safetensors_file import read_header, read_tensor, write_tensors
 from fourd_ros.model_io.strict_json import read_object, to_bytes
+from fourd_ros.training.run_folder import writing
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +64,14 @@ class CheckpointFolder:
         """
         final = self.path / f"step_{checkpoint.step:08d}"
         partial = self.path / f".{final.name}.partial"
-        with _reporting(f"checkpoint '{final}'", partial):
-            self._clear(partial)
+        with writing(f"checkpoint '{final}'"):
+            self._sweep()
             partial.mkdir(parents=True)
-            _write_files(checkpoint, partial)
+            try:
+                _write_files(checkpoint, partial)
+            except OSError:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
             if final.exists():
                 self._discard(final)
             os.rename(partial, final)
@@ -93,7 +97,7 @@ class CheckpointFolder:
             except InvalidCheckpoint as error:
                 aside = path.with_name(f"damaged_{path.name}")
                 logger.warning("%s; it is '%s' now, an earlier one is taken", error, aside.name)
-                self._clear(aside)
+                shutil.rmtree(aside, ignore_errors=True)
                 os.rename(path, aside)
         return None
 
@@ -107,13 +111,12 @@ class CheckpointFolder:
     def _discard(self, path: Path) -> None:
         """Remove a checkpoint, which is no longer one from the first file on."""
         away = path.with_name(f".{path.name}.old")
-        self._clear(away)
         os.rename(path, away)
-        self._clear(away)
+        shutil.rmtree(away)
 
-    @staticmethod
-    def _clear(path: Path) -> None:
-        if path.exists():
+    def _sweep(self) -> None:
+        """Remove what a killed process left half written or half removed."""
+        for path in self.path.glob(".step_*"):
             shutil.rmtree(path)
 
 
@@ -192,15 +195,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _reporting(what: str, partial: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise TrainingFailed(
-            f"{what} cannot be written: {error.strerror or error}; earlier ones are whole, "
-            "make room and continue with --resume"
-        ) from error

@@ -32,7 +32,9 @@ class TrainingConfig:
     seed: int = setting(0, "of weights, samples and dropout", minimum=0, maximum=2**32 - 1)
     steps: int = setting(10_000, "optimizer steps; a resumed run may raise it", minimum=1, changes_result=False)
     batch_size: int = setting(16, "samples of a step, over all processes", minimum=1)
-    gradient_accumulation: int = setting(1, "parts that a process cuts its share of the batch into", minimum=1)
+    gradient_accumulation: int = setting(
+        1, "parts that a process cuts its share of the batch into", minimum=1, changes_result=False
+    )
     learning_rate: float = setting(1e-3, "largest of the schedule", above=0.0)
     warmup_steps: int = setting(0, "steps over which the learning rate rises from 0", minimum=0)
     schedule: Literal["constant", "cosine"] = setting(
@@ -48,7 +50,7 @@ class TrainingConfig:
         minimum=0.0,
         maximum=0.999999,
     )
-    gradient_checkpointing: bool = setting(False, "compute activations twice to save memory")
+    gradient_checkpointing: bool = setting(False, "compute activations twice to save memory", changes_result=False)
     lora: LoraSettings | None = setting(None, "train adapters only")
     export: Literal["last", "best"] = setting("last", "which weights become the model folder", changes_result=False)
     checkpoint_every: int = setting(1000, "steps between checkpoints", minimum=1, changes_result=False)

@@ -1,6 +1,6 @@
 """Weights averaged over the steps: what is validated and exported."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -14,41 +14,39 @@ class AveragedWeights:
     Whole numbers (counters) are copied.
 
     Args:
-        tensors: by name; those of the network itself, which are read at each update.
+        values: gives those of the network itself, by name. It is asked each time, since a network may put a new tensor
+            in the place of a buffer.
         decay: of a long run.
     """
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor], *, decay: float) -> None:
+    def __init__(self, values: Callable[[], Mapping[str, torch.Tensor]], *, decay: float) -> None:
         self._decay = decay
-        self._values = dict(tensors)
-        self._averages = {name: _averageable(value).clone() for name, value in self._values.items()}
+        self._values = values
+        self._averages = {name: _averageable(value).clone() for name, value in values().items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the values after `step` steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
+        current = self._values()
         averages, values = [], []
         for name, average in self._averages.items():
             if average.is_floating_point():
                 averages.append(average)
-                values.append(_averageable(self._values[name]))
+                values.append(_averageable(current[name]))
             else:
-                average.copy_(self._values[name])
+                average.copy_(current[name])
         torch._foreach_lerp_(averages, values, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within the block the network has the averaged values."""
-        own = {name: value.detach().clone() for name, value in self._values.items()}
-        self.put_in_place()
+        own = {name: value.detach().clone() for name, value in self._values().items()}
+        _copy(self._averages, self._values())
         try:
             yield
         finally:
-            _copy(own, self._values)
-
-    def put_in_place(self) -> None:
-        """Give the network the averaged values for good."""
-        _copy(self._averages, self._values)
+            _copy(own, self._values())
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -48,13 +48,17 @@ class Learner:
             _enable_gradient_checkpointing(self.network)
         self._adapters = Adapters(self.network, self._config.lora) if self._config.lora else None
         self.network.to(accelerator.device)
+        if not self.network.training:
+            self.network.train()
         self._trained = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         if not self._trained:
             raise InvalidConfig(f"no parameter of {type(self.network).__name__} can be trained; all are frozen")
+        self._owners = _owners(self.network)
         decay = self._config.ema_decay
-        self._average = None if decay is None else AveragedWeights(self.tensors, decay=decay)
+        self._average = None if decay is None else AveragedWeights(lambda: self.tensors, decay=decay)
         self._adamw = _optimizer(self._config, self._trained, accelerator.device)
         self._losses = _Losses(task, self.network)
+        self._need_all_gradients = accelerator.num_processes > 1 and task.uses_all_parameters
         self._model, self._optimizer = accelerator.prepare(self._losses, self._adamw)
 
     @property
@@ -81,6 +85,8 @@ class Learner:
                 mean = self._model(batch).mean(dim=1) / len(parts)
                 self._accelerator.backward(mean[0])
             means.append(mean.detach())
+        if self._need_all_gradients:
+            self._refuse_unused_parameters()
         norm = self._accelerator.clip_grad_norm_(self._trained.values(), self._config.gradient_clip or math.inf)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -97,11 +103,7 @@ class Learner:
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
         """What training changes in the network: parameters that are not frozen, and buffers that are saved."""
-        parameters = dict(self.network.named_parameters())
-        state = self.network.state_dict(keep_vars=True)
-        changing = {n: p for n, p in parameters.items() if p.requires_grad}
-        buffers = dict(self.network.named_buffers())
-        return changing | {name: buffers[name] for name in state if name in buffers}
+        return {name: getattr(module, attribute) for name, (module, attribute) in self._owners.items()}
 
     @property
     def exported_tensors(self) -> dict[str, torch.Tensor]:
@@ -134,10 +136,12 @@ class Learner:
     @contextmanager
     def evaluating(self) -> Iterator[torch.nn.Module]:
         """The network as it would be exported, in evaluation mode and without gradients, for the block."""
+        modes = {module: module.training for module in self.network.modules()}
         self.network.eval()
         with torch.no_grad(), self._average.in_place() if self._average else nullcontext():
             yield self.network
-        self.network.train()
+        for module, mode in modes.items():
+            module.training = mode
 
     def finish(self, tensors: Tensors) -> torch.nn.Module:
         """The network with these of its tensors, adapters merged, on the CPU; nothing is trained afterwards."""
@@ -145,6 +149,14 @@ class Learner:
         if self._adapters is not None:
             self._adapters.merge()
         return self.network.eval().cpu()
+
+    def _refuse_unused_parameters(self) -> None:
+        unused = [name for name, parameter in self._trained.items() if parameter.grad is None]
+        if unused:
+            raise InvalidConfig(
+                f"the loss does not depend on {unused}, and several processes wait for the gradient of every "
+                "parameter; freeze them, or set the task's uses_all_parameters = False"
+            )
 
     def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
         return {
@@ -192,6 +204,15 @@ class _Losses(torch.nn.Module):
             )
         self.terms = tuple(loss.terms)
         return torch.stack([loss.per_sample, *(term.detach() for term in loss.terms.values())])
+
+
+def _owners(network: torch.nn.Module) -> dict[str, tuple[torch.nn.Module, str]]:
+    """Module and attribute of each parameter that is not frozen and each buffer that is saved."""
+    saved = network.state_dict(keep_vars=True)
+    names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    names += [name for name, _ in network.named_buffers() if name in saved]
+    places = ((name, *name.rpartition(".")[::2]) for name in names)
+    return {name: (network.get_submodule(module), attribute) for name, module, attribute in places}
 
 
 def _laid_out_like(parameter: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -11,16 +12,16 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import gather_object, send_to_device
 
 from fourd_ros.errors import InvalidConfig, TrainingFailed
 from fourd_ros.training.checkpoint import Checkpoint, CheckpointFolder
 from fourd_ros.training.learner import Learner
 from fourd_ros.training.processes import StopRequest, make_accelerator, seed_everything
 from fourd_ros.training.records import Recorder, Row, Window, logging_to
-from fourd_ros.training.run_folder import RunFolder
+from fourd_ros.training.run_folder import RunFolder, writing
 from fourd_ros.training.sampler import GlobalBatches, make_loader, micro_batches, share_of
-from fourd_ros.training.settings import config_tree, differences, make_config, write_config
+from fourd_ros.training.settings import config_tree, differences, make_config
 from fourd_ros.training.task import TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -70,12 +71,12 @@ def train(
         TrainingFailed: the loss or gradient is not finite, or the disk is full; the last checkpoint stays.
     """
     run = RunFolder(run_folder)
-    accelerator = make_accelerator(task.config.training)
+    accelerator = make_accelerator(task.config.training, uses_all_parameters=task.uses_all_parameters)
     with ExitStack() as stack:
         if accelerator.is_main_process:
             stack.enter_context(run.claimed())
             if not resume:
-                run.create(task.config)
+                run.refuse_run()
             stack.enter_context(logging_to(run.log))
         return _Run(task, run, accelerator, resume=resume).go(bar=bar, report=report)
 
@@ -109,7 +110,7 @@ class _Run:
         """Train, validate, save and export, from the step reached so far."""
         steps = self._config.steps
         if self._accelerator.is_main_process:
-            self._run.note_environment(step=self._step, processes=self._accelerator.num_processes)
+            self._run.begin(self._task.config, step=self._step, processes=self._accelerator.num_processes)
             self._recorder = Recorder(self._run, step=self._step, steps=steps, bar=bar, report=report)
         try:
             self._train()
@@ -197,8 +198,10 @@ class _Run:
             self._window.add(numbers)
 
     def _validate(self) -> None:
+        self._fetch()
         self._validated = self._step
         if self._recorder is not None:
+            seed_everything(self._config.seed, 0, 0, self._accelerator.device)
             with self._learner.evaluating() as network:
                 found = self._task.validate(network)
             self._metrics = {name: float(value) for name, value in found.metrics.items() if math.isfinite(value)}
@@ -236,12 +239,16 @@ class _Run:
     def _resume(self) -> None:
         with self._accelerator.main_process_first():
             checkpoint = self._checkpoints.newest()
+        steps = gather_object([checkpoint.step if checkpoint else None])
+        if len(set(steps)) > 1:
+            raise InvalidConfig(
+                f"the processes find the checkpoints {steps} in '{self._checkpoints.path}'; the folder of a run has to "
+                "be on a file system that all machines see"
+            )
         if checkpoint is None:
             logger.info("no checkpoint in %s yet", self._checkpoints.path)
         else:
             self._take_over(checkpoint)
-        if self._accelerator.is_main_process:
-            write_config(self._task.config, self._run.config)
 
     def _take_over(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
@@ -265,7 +272,10 @@ class _Run:
         if best is not None:
             tensors, self._metrics = dict(best.tensors["network"]), dict(best.state["metrics"])
         network = self._learner.finish(tensors)
-        if self._run.model.exists():
-            shutil.rmtree(self._run.model)
-        self._task.export(network, self._run.model, self._metrics)
+        partial = self._run.model.with_name(".model.partial")
+        with writing("the model"):
+            shutil.rmtree(partial, ignore_errors=True)
+            self._task.export(network, partial, self._metrics)
+            shutil.rmtree(self._run.model, ignore_errors=True)
+            os.rename(partial, self._run.model)
         logger.info("exported %s", self._run.model)

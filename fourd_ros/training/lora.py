@@ -10,7 +10,7 @@ _NAME = "default"
 
 
 class Adapters:
-    """Low-rank adapters in a network; all its other parameters are frozen.
+    """Low-rank adapters in a network, float32 whatever its type; all its other parameters are frozen.
 
     Args:
         network: gets the adapters in place.
@@ -37,6 +37,9 @@ class Adapters:
             self._model = LoraModel(network, {_NAME: config}, _NAME)
         except ValueError as error:
             raise InvalidConfig(f"'training.lora.target_modules': {error}; layers are {layers}") from error
+        for parameter in network.parameters():
+            if parameter.requires_grad:  # peft makes them of the layer's type, in which small updates would vanish
+                parameter.data = parameter.data.float()
 
     def merge(self) -> None:
         """Add the adapters to the weights and take them out; the network is again of its own layers."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin, parse_flag_from_env
 
 from fourd_ros.errors import InvalidConfig
 from fourd_ros.training.config import TrainingConfig
@@ -19,13 +20,28 @@ from fourd_ros.training.sampler import step_seed
 LONGEST_WAIT = timedelta(hours=2)
 """The others wait for so long while the main process validates and writes; a process that dies is noticed at once."""
 
+_SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM",
+             "ACCELERATE_USE_PARALLELISM_CONFIG")  # fmt: skip
+"""How `accelerate launch` asks for a network that is cut over the processes."""
 
-def make_accelerator(config: TrainingConfig) -> Accelerator:
+
+def make_accelerator(config: TrainingConfig, *, uses_all_parameters: bool) -> Accelerator:
     """Where to compute, for one process or one of several that were started together.
 
+    Args:
+        config: of the training.
+        uses_all_parameters: of the task.
+
     Raises:
-        InvalidConfig: the device cannot compute in the precision asked for.
+        InvalidConfig: the device cannot compute in the precision asked for, or the network is to be cut over processes.
     """
+    asked = [name for name in _SHARDING if parse_flag_from_env(name)]
+    if asked:
+        raise InvalidConfig(
+            f"{asked} is set, but every process trains a whole network here (distributed data parallel); take an "
+            "accelerate configuration with distributed_type MULTI_GPU. Adapters (training.lora) over a frozen bfloat16 "
+            "network and training.gradient_checkpointing make large ones fit"
+        )
     torch.set_num_threads(config.threads)
     cpu = config.device == "cpu" or not torch.accelerator.is_available()
     if cpu and config.precision == "fp16":
@@ -33,7 +49,13 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     # A second run in one Python would otherwise be held to the precision of the first.
     AcceleratorState._reset_state()
     return Accelerator(
-        cpu=cpu, mixed_precision=config.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
+        cpu=cpu,
+        mixed_precision=config.precision,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # a batch is cut in the loop
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+            DistributedDataParallelKwargs(find_unused_parameters=not uses_all_parameters),
+        ],
     )
 
 

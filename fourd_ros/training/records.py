@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import MissingDependency, TrainingFailed
+from fourd_ros.errors import MissingDependency
 from fourd_ros.machine import pip_install
-from fourd_ros.training.run_folder import RunFolder
+from fourd_ros.training.run_folder import RunFolder, writing
 from fourd_ros.whole_file import write_whole
 
 Row = Mapping[str, Any]
@@ -79,6 +79,7 @@ class Recorder:
 
     Raises:
         MissingDependency: tensorboard is not installed.
+        TrainingFailed: the disk is full or fails.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class Recorder:
 
         self._run = run
         self._metrics = MetricsFile(run.metrics)
-        self._metrics.cut(step)
-        self._board = _summary_writer(run.tensorboard, step)
+        with writing("the metrics"):
+            self._metrics.cut(step)
+            self._board = _summary_writer(run.tensorboard, step)
         self._bar = tqdm(total=steps, initial=step, unit="step", disable=not bar, dynamic_ncols=True)
         self._report = report
         self._samples, self._since = 0, time.perf_counter()
@@ -110,7 +112,7 @@ class Recorder:
     def validated(self, step: int, metrics: Mapping[str, float], pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """A row and the pictures of a validation."""
         self._write({"step": step, "kind": "validation", **metrics}, {})
-        with _reporting("pictures"):
+        with writing("a picture or curve"):
             self._run.save_pictures(pictures, step=step)
             for name, picture in pictures.items():
                 self._board.add_image(name, picture, step, dataformats="HWC" if picture.ndim == 3 else "HW")
@@ -131,7 +133,7 @@ class Recorder:
 
     def _write(self, row: Row, unrepeatable: Row) -> None:
         numbers = {name: value for name, value in row.items() if name not in ("step", "kind") and value is not None}
-        with _reporting("metrics"):
+        with writing("a row of metrics"):
             self._metrics.append(row)
             for name, value in {**numbers, **unrepeatable}.items():
                 self._board.add_scalar(f"{row['kind']}/{name}", value, row["step"])
@@ -154,16 +156,6 @@ def logging_to(path: Path) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         handler.close()
-
-
-@contextmanager
-def _reporting(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TrainingFailed(
-            f"{what} cannot be written: {error}; make room and continue with --resume from the last checkpoint"
-        ) from error
 
 
 def _summary_writer(folder: Path, step: int) -> Any:

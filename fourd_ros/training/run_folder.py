@@ -1,10 +1,12 @@
 """The folder of a run: where everything lies, and a record of what made it."""
 
+import errno
 import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -17,14 +19,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import InvalidConfig
+from fourd_ros.errors import InvalidConfig, TrainingFailed
 from fourd_ros.resources import CHECKOUT
 from fourd_ros.training.settings import read_config, write_config
 from fourd_ros.whole_file import whole_file, write_whole
 
 C = TypeVar("C")
 
+logger = logging.getLogger(__name__)
+
 RUNS = Path("out/train")
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class RunFolder:
@@ -46,15 +52,25 @@ class RunFolder:
         self.best = path / "best"
         self.model = path / "model"
 
-    def create(self, config: Any) -> None:
-        """Begin a run.
-
-        Raises:
-            InvalidConfig: the folder holds one already.
-        """
+    def refuse_run(self) -> None:
+        """Raise InvalidConfig if the folder holds a run."""
         if self.config.exists():
             raise InvalidConfig(f"'{self.path}' holds a run; continue it with --resume or name another folder")
-        write_config(config, self.config)
+
+    def begin(self, config: Any, *, step: int, processes: int) -> None:
+        """Note what the run is (re)started with: `config`, and one more entry of `environment`.
+
+        Raises:
+            TrainingFailed: the disk is full or fails.
+        """
+        for path in self.path.rglob(".*.partial"):
+            if path.is_file():  # a killed process left it
+                path.unlink()
+        with writing("the configuration"):
+            write_config(config, self.config)
+            starts = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.exists() else []
+            starts.append({"from_step": step, "processes": processes, **environment()})
+            write_whole(self.environment, json.dumps(starts, indent=1) + "\n")
 
     def read_config(self, cls: type[C], overrides: Sequence[str] = ()) -> C:
         """The configuration the run was begun or last continued with, and changes to it.
@@ -80,16 +96,14 @@ class RunFolder:
             raise InvalidConfig(f"'{self.path}' cannot be the folder of a run: {error}; name another") from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                # Unlike those of flock, these locks stay with their process: a data loading process that outlives a
+                # killed run by some seconds holds none.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
                 raise InvalidConfig(f"another process trains in '{self.path}'; wait for it or stop it") from error
+            except OSError as error:
+                logger.warning("'%s' cannot be locked (%s); start one run only in it", self.path, error.strerror)
             yield
-
-    def note_environment(self, *, step: int, processes: int) -> None:
-        """Add what the run is (re)started with to `environment`, a list in the order of starts."""
-        starts = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.exists() else []
-        starts.append({"from_step": step, "processes": processes, **environment()})
-        write_whole(self.environment, json.dumps(starts, indent=1) + "\n")
 
     def save_pictures(self, pictures: Mapping[str, NDArray[np.uint8]], *, step: int) -> None:
         """Save pictures as ``pictures/NAME/STEP.png``."""
@@ -98,6 +112,20 @@ class RunFolder:
         for name, picture in pictures.items():
             with whole_file(self.pictures / name / f"{step:08d}.png") as file:
                 Image.fromarray(picture).save(file, format="png")
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Raise TrainingFailed, which says what to do, where the block meets a full or broken disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise TrainingFailed(
+            f"{what} cannot be written: {error.strerror or error}; make room and continue with --resume, "
+            "the checkpoints up to here are whole"
+        ) from error
 
 
 def next_run(model: str, *, runs: Path = RUNS) -> Path:

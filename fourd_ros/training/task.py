@@ -78,12 +78,20 @@ class TrainingTask(ABC, Generic[C]):
 
     larger_is_better: ClassVar[bool] = False
 
+    uses_all_parameters: ClassVar[bool] = True
+    """Whether every loss depends on every trained parameter; if not, several processes look for the others at each
+    step, which costs time."""
+
     def __init__(self, config: C) -> None:
         self.config = config
 
     @abstractmethod
     def network(self) -> torch.nn.Module:
-        """A fresh network; torch is seeded before. Parameters that need no gradient are neither trained nor saved."""
+        """A fresh network; torch is seeded before. Parameters that need no gradient are neither trained nor saved.
+
+        Parts that are left in evaluation mode stay in it (frozen ones with batch normalisation, say); a network that is
+        in evaluation mode as a whole, as ``from_pretrained`` gives it, is put into training mode.
+        """
 
     @abstractmethod
     def dataset(self) -> TrainingDataset:
@@ -96,7 +104,8 @@ class TrainingTask(ABC, Generic[C]):
 
     @abstractmethod
     def validate(self, network: torch.nn.Module) -> Validation:
-        """Measure a network (averaged weights, evaluation mode, no gradients) on held-out data."""
+        """Measure a network (averaged weights, evaluation mode, no gradients) on held-out data; torch, NumPy and Python
+        are seeded alike before each time. The main process alone does it."""
 
     @abstractmethod
     def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
