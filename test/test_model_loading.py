@@ -113,6 +113,15 @@ def test_swapped_shards_are_found_with_and_without_hashes(tmp_path: Path) -> Non
         load_model(folder, verify=False)
 
 
+@pytest.mark.parametrize("load", [load_model, lambda folder: load_component(folder, "network")])
+@pytest.mark.parametrize("name", [INDEX, "network/config.json", WEIGHTS])
+def test_a_byte_that_changes_no_meaning_is_found_too(folder: Path, load: Callable[..., Any], name: str) -> None:
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if name == WEIGHTS else data + b" ")
+    with pytest.raises(CorruptModel, match=rf"'{name}' has another"):
+        load(folder)
+
+
 def test_without_hashes_a_flipped_bit_passes_and_a_truncated_file_does_not(folder: Path) -> None:
     path = folder / WEIGHTS
     data = bytearray(path.read_bytes())

@@ -23,6 +23,9 @@ LPIPS = Metric(name="lpips", title="LPIPS", source="Ghildyal and Liu 2022, shift
 MIN_SIDE = 21
 """Pixels; the network reflects the borders of its features, and smaller images leave too few."""
 
+MAX_PIXELS = 8 * 128 * 128
+"""In the images that go through the network at once, unless a single one has more: about 200 MB."""
+
 Images = NDArray[np.uint8] | NDArray[np.floating[Any]]
 
 
@@ -41,10 +44,11 @@ class Lpips:
         """Of a model folder."""
         return cls(components["network"])
 
-    def __call__(self, a: Images, b: Images, *, batch: int = 8) -> NDArray[np.float32]:
+    def __call__(self, a: Images, b: Images, *, batch: int | None = None) -> NDArray[np.float32]:
         """The distance of every image of `a` to that of `b`; see `lpips`."""
         _check(a, b)
         leading = a.shape[:-3]
+        batch = batch or max(1, MAX_PIXELS // (a.shape[-3] * a.shape[-2]))
         firsts, seconds = (images.reshape(-1, *images.shape[-3:]) for images in (a, b))
         parts = [
             self._distances(firsts[start : start + batch], seconds[start : start + batch])
@@ -62,7 +66,7 @@ class Lpips:
         return found
 
 
-def lpips(a: Images, b: Images, *, model: Lpips | None = None, batch: int = 8) -> NDArray[np.float32]:
+def lpips(a: Images, b: Images, *, model: Lpips | None = None, batch: int | None = None) -> NDArray[np.float32]:
     """Perceptual distance: 0 for equal images, about 0.5 for unrelated ones.
 
     Source: A. Ghildyal and F. Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022 (AlexNet).
@@ -71,7 +75,7 @@ def lpips(a: Images, b: Images, *, model: Lpips | None = None, batch: int = 8) -
         a: images, uint8 or floating-point in 0 to 1, RGB, shape [*, H, W, 3], at least `MIN_SIDE` pixels a side.
         b: images of the same shape.
         model: what computes it; the shipped weights by default, loaded once.
-        batch: images that go through the network at once; a pair of 128 x 128 takes about 25 MB.
+        batch: images that go through the network at once; by default as many as have `MAX_PIXELS` together.
 
     Returns:
         A distance for every pair, shape [*].
