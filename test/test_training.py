@@ -25,6 +25,7 @@ from fourd_ros.training.loop import train
 from fourd_ros.training.run_folder import RunFolder, newest_run, next_run
 from fourd_ros.training.sampler import GlobalBatches, Place, make_loader, micro_batches, share_of
 from fourd_ros.training.settings import read_config
+from fourd_ros.training.task import Validation
 from fourd_ros.training.tasks import TASKS, load_task
 
 SHORT = ("training.steps=20", "training.batch_size=8", "training.log_every=4", "training.validate_every=8",
@@ -163,9 +164,10 @@ def test_adapters_alone_are_trained_and_merged(go: Go) -> None:
     assert update.abs().max() > 0.01
 
 
-def test_adapters_need_layers_of_that_name(go: Go) -> None:
+def test_adapters_need_layers_of_that_name(go: Go, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=r"layers are \['first', 'second', 'last'\]"):
         go("training.lora.target_modules=[third]")
+    assert not RunFolder(newest_run("regression", runs=tmp_path)).config.exists()  # a run that can be begun
 
 
 def test_frozen_parameters_are_neither_trained_nor_saved(go: Go) -> None:
@@ -176,6 +178,59 @@ def test_frozen_parameters_are_neither_trained_nor_saved(go: Go) -> None:
             return network
 
     assert set(weights(go(task=HalfFrozen))) == {"second.weight", "second.bias", "last.weight", "last.bias", "calls"}
+
+
+def test_adapters_of_a_half_precision_network_are_float32(go: Go) -> None:
+    class Half(RegressionTask):
+        def network(self) -> torch.nn.Module:
+            return super().network().bfloat16()
+
+        def validate(self, network: torch.nn.Module) -> Validation:
+            return Validation(metrics={"error": 0.0})
+
+    run = go("training.lora.target_modules=[second]", "training.precision=bf16", task=Half)
+    dtypes = {name: tensor.dtype for name, tensor in weights(run).items() if "lora" in name}
+    assert len(dtypes) == 2 and set(dtypes.values()) == {torch.float32}
+    assert read_tensors(run.model / "network.safetensors")["second.weight"].dtype == torch.bfloat16
+
+
+def test_a_network_in_evaluation_mode_is_trained_all_the_same(go: Go) -> None:
+    class Loaded(RegressionTask):
+        def network(self) -> torch.nn.Module:
+            return super().network().eval()
+
+    assert go(task=Loaded).metrics.read_bytes() == go().metrics.read_bytes()
+
+
+def test_parameters_without_a_gradient_have_to_be_announced(go: Go) -> None:
+    class Idle(RegressionTask):
+        def network(self) -> torch.nn.Module:
+            network = super().network()
+            network.idle = torch.nn.Linear(1, 1)
+            return network
+
+    with pytest.raises(InvalidConfig, match=r"does not depend on \['idle.weight', 'idle.bias'\]"):
+        go(task=Idle)
+
+    class Announced(Idle):
+        uses_all_parameters = False
+
+    assert "idle.weight" in weights(go(task=Announced))
+
+
+def test_every_validation_draws_the_same_numbers(go: Go) -> None:
+    class Drawing(RegressionTask):
+        def validate(self, network: torch.nn.Module) -> Validation:
+            return Validation(metrics={"error": float(torch.rand(())) + float(np.random.rand())})
+
+    assert len({row["error"] for row in rows(go(task=Drawing), "validation")}) == 1
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_networks_are_not_cut_over_processes(go: Go, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(InvalidConfig, match=f"{name}.*every process trains a whole network"):
+        go()
 
 
 def test_averages_follow_their_formula() -> None:
@@ -346,6 +401,13 @@ def test_a_full_disk_leaves_earlier_checkpoints(tmp_path: Path, small_files: Non
     newest = folder.newest()
     assert newest is not None and newest.step == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    for name in (".step_00000003.partial", ".step_00000001.old"):
+        (tmp_path / name).mkdir()
+    CheckpointFolder(tmp_path).write(Checkpoint(step=2, tensors={}, state={}), keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000002"]
 
 
 def test_damaged_checkpoints_are_set_aside(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from regression_task import RegressionConfig, RegressionTask
 
 from fourd_ros.cli import main
 from fourd_ros.errors import InvalidConfig
+from fourd_ros.training.checkpoint import read_tensors
 from fourd_ros.training.loop import TrainingResult, train
 from fourd_ros.training.run_folder import RunFolder
 from fourd_ros.training.settings import read_config
@@ -190,17 +191,25 @@ def test_a_run_without_checkpoints_begins_anew(straight: Path, tmp_path: Path) -
 
 
 class Convolutions(torch.nn.Module):
-    """Over a picture whose pixels all have one value; its weights lie in memory with the channels last."""
+    """Over a picture whose pixels all have one value.
+
+    Its weights lie in memory with the channels last, a frozen part is in evaluation mode, and each step puts a new
+    tensor in the place of a buffer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.norm = torch.nn.BatchNorm2d(3).requires_grad_(False).eval()
+        self.register_buffer("scale", torch.ones(()))
         self.layers = torch.nn.Sequential(
             torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(8, 4, 3, padding=1)
         )
         self.layers.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x[:, :, None, None].expand(-1, 3, 4, 4)).mean(dim=(1, 2, 3))
+        if self.training:
+            self.scale = 0.5 * (self.scale + x.std())
+        return self.layers(self.norm(x[:, :, None, None].expand(-1, 3, 4, 4))).mean(dim=(1, 2, 3)) * self.scale
 
 
 class ConvolutionTask(RegressionTask):
@@ -208,15 +217,19 @@ class ConvolutionTask(RegressionTask):
         return Convolutions()
 
 
-def test_weights_with_channels_last_go_on_too(tmp_path: Path) -> None:
+def test_memory_order_modes_and_replaced_buffers_go_on_too(tmp_path: Path) -> None:
     """The optimizer goes through weights and moments side by side, so they have to lie in memory alike."""
-    tasks = [ConvolutionTask(read_config(RegressionConfig, None, [*SETTINGS, f"training.steps={n}"])) for n in (10, 20)]
+    settings = (*SETTINGS, "training.validate_every=5")
+    tasks = [ConvolutionTask(read_config(RegressionConfig, None, [*settings, f"training.steps={n}"])) for n in (10, 20)]
     train(tasks[1], tmp_path / "straight", bar=False)
     train(tasks[0], tmp_path / "run", bar=False)
     train(tasks[1], tmp_path / "run", resume=True, bar=False)
     for part in ("network", "optimizer", "average"):
         file = f"checkpoints/step_00000020/{part}.safetensors"
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "straight" / file).read_bytes()
+    kept = read_tensors(tmp_path / "run" / "checkpoints/step_00000020/average.safetensors")
+    assert kept["norm.num_batches_tracked"] == 0
+    assert kept["scale"] != 1
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Learner:
         self._average = None if decay is None else AveragedWeights(lambda: self.tensors, decay=decay)
         self._adamw = _optimizer(self._config, self._trained, accelerator.device)
         self._losses = _Losses(task, self.network)
-        self._need_all_gradients = accelerator.num_processes > 1 and task.uses_all_parameters
+        self._uses_all_parameters = task.uses_all_parameters
         self._model, self._optimizer = accelerator.prepare(self._losses, self._adamw)
 
     @property
@@ -85,7 +85,7 @@ class Learner:
                 mean = self._model(batch).mean(dim=1) / len(parts)
                 self._accelerator.backward(mean[0])
             means.append(mean.detach())
-        if self._need_all_gradients:
+        if self._uses_all_parameters:
             self._refuse_unused_parameters()
         norm = self._accelerator.clip_grad_norm_(self._trained.values(), self._config.gradient_clip or math.inf)
         self._optimizer.step()
@@ -154,8 +154,8 @@ class Learner:
         unused = [name for name, parameter in self._trained.items() if parameter.grad is None]
         if unused:
             raise InvalidConfig(
-                f"the loss does not depend on {unused}, and several processes wait for the gradient of every "
-                "parameter; freeze them, or set the task's uses_all_parameters = False"
+                f"the loss does not depend on {unused}; freeze them, or set uses_all_parameters = False in the task, "
+                "so that several processes do not wait for their gradients"
             )
 
     def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
