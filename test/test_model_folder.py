@@ -16,10 +16,12 @@ from model_rig import assert_same_weights, tiny_card, tiny_network, write_single
 from fourd_ros import resources
 from fourd_ros.cli import main
 from fourd_ros.errors import CorruptModel, InvalidModel, LicenceRefused, PathNotAllowed, UnknownModel
+from fourd_ros.model_io import strict_json
 from fourd_ros.model_io.card import CARD, README, FileRecord, read_card, write_card
 from fourd_ros.model_io.components import Component
 from fourd_ros.model_io.folder import INDEX, ModelFolder, adopt_model, find_model, shipped_model, write_model
 from fourd_ros.model_io.loading import load_model
+from fourd_ros.model_io.weights import named_weights
 
 Output = pytest.CaptureFixture[str]
 SHARDS = tuple(f"network/diffusion_pytorch_model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
@@ -243,12 +245,19 @@ def test_files_are_asked_for_by_plain_paths(original: Path, name: str) -> None:
         ('{"network": ["fourd_ros", "TinyNetwork"]}', "_class_name"),
         ('{"_class_name": "TinyModel", "../up": ["fourd_ros", "TinyNetwork"]}', "component '../up'"),
         ('{"_class_name": "TinyModel", "_class_name": "TinyModel"}', "twice"),
+        ('{"_class_name": NaN}', "NaN is not a number"),
         ('{"_class_name": ' + "[" * 100_000, "not readable JSON"),
     ],
 )
 def test_a_broken_index_is_refused(folder: Path, index: str, problem: str) -> None:
     (folder / INDEX).write_text(index)
     with pytest.raises(InvalidModel, match=problem):
+        ModelFolder(folder)
+
+
+def test_an_index_beyond_all_bounds_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strict_json, "MAX_BYTES", (folder / INDEX).stat().st_size - 1)
+    with pytest.raises(InvalidModel, match="at most"):
         ModelFolder(folder)
 
 
@@ -302,6 +311,18 @@ def test_a_model_is_replaced_only_when_asked_to_and_nothing_else_ever_is(folder:
     with pytest.raises(InvalidModel, match="no model folder"):
         write_model(precious, {"network": new}, card=tiny_card(), model_class="TinyModel", overwrite=True)
     assert (precious / "thesis.tex").read_text() == "x"
+
+
+def test_a_model_that_somebody_else_wrote_meanwhile_stays(tmp_path: Path) -> None:
+    def slow() -> Iterator[tuple[str, torch.Tensor]]:
+        yield from named_weights(tiny_network(seed=1))
+        write_single(tmp_path / "tiny")
+
+    component = Component(library="fourd_ros", class_name="TinyNetwork", config={"width": 8}, weights=slow())
+    with pytest.raises(InvalidModel, match="exists already"):
+        write_model(tmp_path / "tiny", {"network": component}, card=tiny_card(), model_class="TinyModel")
+    assert_same_weights(load_model(tmp_path / "tiny").network, tiny_network())
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

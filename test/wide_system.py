@@ -15,7 +15,7 @@ from fourd_ros.model_io.registry import NETWORKS
 from fourd_ros.model_io.safetensors_file import write_tensors
 
 MB = 1 << 20
-LAYERS = 40
+LAYERS = 20
 LAYER_BYTES = 8 * MB
 SHARD_BYTES = 8 * MB
 
