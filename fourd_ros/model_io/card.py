@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fourd_ros.errors import CorruptModel, InvalidModel, LicenceRefused
-from fourd_ros.model_io.strict_json import read_object, to_bytes
+from fourd_ros.strict_json import read_object, to_bytes
 from fourd_ros.whole_file import whole_file
 
 CARD = "fourd.json"
@@ -147,7 +147,7 @@ def read_card(folder: Path) -> ModelCard:
             f"'{folder}' has no {CARD}, so neither its licence nor its integrity is known; if you know where it is "
             f"from, 'fourd model adopt {folder}' writes one; original checkpoints go through 'fourd convert'"
         )
-    found = read_object(path)
+    found = read_object(path, error=InvalidModel)
     if found.get("format") != FORMAT:
         raise InvalidModel(f"'{path}' has format {found.get('format')!r}, this version reads {FORMAT}")
     if found.pop(CHECKSUM, None) != _checksum(found):

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from fourd_ros.errors import InvalidCheckpoint, InvalidModel
+from fourd_ros.errors import InvalidCheckpoint
 from fourd_ros.model_io.checkpoint_files import WeightFile, check_sums, open_weights, summed_bytes
-from fourd_ros.model_io.strict_json import read_object
+from fourd_ros.strict_json import read_object
 
 if TYPE_CHECKING:
     import torch
@@ -193,10 +193,7 @@ def _check_indices(path: Path, tensors: Iterable[SourceTensor], skipped: Mapping
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        found = read_object(index).get("weight_map")
-    except InvalidModel as error:
-        raise InvalidCheckpoint(str(error)) from error
+    found = read_object(index, error=InvalidCheckpoint).get("weight_map")
     if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
         raise InvalidCheckpoint(f"'{index}' has no 'weight_map' of names to files")
     return found

@@ -15,8 +15,8 @@ from fourd_ros.model_io.components import Component
 from fourd_ros.model_io.conversion_plan import Conversion, Step, open_checkpoint, plan
 from fourd_ros.model_io.conversion_rules import Converter
 from fourd_ros.model_io.folder import check_target, write_model
-from fourd_ros.model_io.strict_json import to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES
+from fourd_ros.strict_json import to_bytes
 
 if TYPE_CHECKING:
     import torch

@@ -27,10 +27,10 @@ from fourd_ros.model_io.card import (
 )
 from fourd_ros.model_io.components import Component, describe_network, save_self_reading
 from fourd_ros.model_io.progress import with_progress
-from fourd_ros.model_io.strict_json import read_object, to_bytes
 from fourd_ros.model_io.weights import MAX_SHARD_BYTES, STEM, WeightFiles, save_weights
 from fourd_ros.model_io.writing import writing
 from fourd_ros.resources import find_resource
+from fourd_ros.strict_json import read_object, to_bytes
 from fourd_ros.whole_file import whole_folder, write_whole
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ModelFolder:
         if not (self.path / INDEX).is_file():
             raise InvalidModel(f"'{self.path}' is no model folder: it has no {INDEX}")
         _refuse_links_outside(self.path)
-        index = read_object(self.path / INDEX)
+        index = read_object(self.path / INDEX, error=InvalidModel)
         if not isinstance(index.get(_CLASS_NAME), str):
             raise InvalidModel(f"'{self.path / INDEX}' has no '{_CLASS_NAME}'")
         self.model_class: str = index[_CLASS_NAME]
@@ -116,7 +116,7 @@ class ModelFolder:
             InvalidModel: it is missing, malformed, or of another class than ``model_index.json`` says.
         """
         path = self.component(name) / CONFIG
-        found = read_object(path)
+        found = read_object(path, error=InvalidModel)
         wanted = self.components[name][1]
         if found.get(_CLASS_NAME, wanted) != wanted:
             raise InvalidModel(f"'{path}' is of {found[_CLASS_NAME]!r}, '{INDEX}' says '{wanted}'")

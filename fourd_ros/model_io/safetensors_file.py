@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourd_ros.errors import CorruptModel, InvalidModel, MissingDependency
 from fourd_ros.machine import pip_install
-from fourd_ros.model_io.strict_json import parse_object
+from fourd_ros.strict_json import parse_object
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     if not plausible:
         raise CorruptModel(f"'{path}' is not a safetensors file: {size} bytes, of which {length} are to be the header")
     try:
-        return _entries(parse_object(text, what="the header"), _LENGTH.size + length, size)
+        return _entries(parse_object(text, what="the header", error=InvalidModel), _LENGTH.size + length, size)
     except InvalidModel as error:
         raise CorruptModel(f"'{path}' is damaged: {error}") from error
 

@@ -22,7 +22,7 @@ from fourd_ros.model_io.safetensors_file import (
     type_name,
     write_tensors,
 )
-from fourd_ros.model_io.strict_json import read_object, to_bytes
+from fourd_ros.strict_json import read_object, to_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -216,7 +216,7 @@ def _weights_in(folder: Path) -> Path:
 
 def _read_index(index: Path) -> tuple[list[Path], dict[str, tuple[Path, TensorEntry]]]:
     """Shards of an index, and where each tensor lies."""
-    weight_map = read_object(index).get("weight_map")
+    weight_map = read_object(index, error=InvalidModel).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise InvalidModel(f"'{index}' has no 'weight_map' of names to shards")
     shards = []

@@ -14,7 +14,7 @@ import torch
 
 from fourd_ros.errors import InvalidCheckpoint, InvalidModel
 from fourd_ros.model_io.safetensors_file import read_header, read_tensor, write_tensors
-from fourd_ros.model_io.strict_json import read_object, to_bytes
+from fourd_ros.strict_json import read_object, to_bytes
 from fourd_ros.training.run_folder import writing
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InvalidCheckpoint: a file is missing, damaged, or not of a checkpoint.
     """
     try:
-        facts = read_object(path / _STATE)
+        facts = read_object(path / _STATE, error=InvalidModel)
         if facts.get("format") != FORMAT:
             raise InvalidCheckpoint(f"checkpoint '{path}' has format {facts.get('format')}; {FORMAT} can be read")
         digests, step, state = facts["files"], facts["step"], facts["state"]

@@ -4,37 +4,38 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fourd_ros.errors import InvalidModel
+from fourd_ros.errors import FourdError
 
 MAX_BYTES = 64 * 1024**2
 """The index of a model of a thousand layers has 1 MB."""
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, *, error: type[FourdError]) -> dict[str, Any]:
     """The object in a file.
 
-    Raises:
-        InvalidModel: no file, too large, not JSON, not an object, a name twice, NaN or an infinite number, text
-            that is none.
+    Args:
+        path: of the file.
+        error: what is raised when there is no file, or it is too large, not JSON, not an object, or has a name twice,
+            NaN, an infinite number, or text that is none.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InvalidModel(f"'{path}' has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-        return parse_object(path.read_bytes(), what=f"'{path}'")
-    except OSError as error:
-        raise InvalidModel(f"'{path}' cannot be read: {error.strerror}") from error
+            raise error(f"'{path}' has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        return parse_object(path.read_bytes(), what=f"'{path}'", error=error)
+    except OSError as cause:
+        raise error(f"'{path}' cannot be read: {cause.strerror}") from cause
 
 
-def parse_object(data: bytes, *, what: str) -> dict[str, Any]:
-    """The object in `data`; `what` names it in errors, which are those of `read_object`."""
+def parse_object(data: bytes, *, what: str, error: type[FourdError]) -> dict[str, Any]:
+    """The object in `data`; `what` names it in the `error`, which is raised like in `read_object`."""
     try:
         found = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_refuse)
         if b"\\u" in data:
             json.dumps(found, ensure_ascii=False).encode("utf-8")  # an escaped half of a character cannot be shown
-    except (ValueError, RecursionError) as error:
-        raise InvalidModel(f"{what} is not readable JSON: {error}") from error
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{what} is not readable JSON: {cause}") from cause
     if not isinstance(found, dict):
-        raise InvalidModel(f"{what} holds a {type(found).__name__}, needed a JSON object")
+        raise error(f"{what} holds a {type(found).__name__}, needed a JSON object")
     return found
 
 
