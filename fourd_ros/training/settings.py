@@ -61,7 +61,7 @@ def setting(
         minimum: smallest number (of a tuple: smallest element).
         maximum: largest number.
         above: numbers have to be larger than this.
-        changes_result: False for what a resumed run may change, since the weights stay the same.
+        changes_result: False for what a resumed run may change, since the weights stay the same up to rounding.
     """
     rule = Setting(
         description=description, minimum=minimum, maximum=maximum, above=above, changes_result=changes_result
