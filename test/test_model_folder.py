@@ -13,10 +13,9 @@ import torch
 import yaml
 from model_rig import assert_same_weights, tiny_card, tiny_network, write_single, write_tiny
 
-from fourd_ros import resources
+from fourd_ros import resources, strict_json
 from fourd_ros.cli import main
 from fourd_ros.errors import CorruptModel, InvalidModel, LicenceRefused, PathNotAllowed, UnknownModel
-from fourd_ros.model_io import strict_json
 from fourd_ros.model_io.card import CARD, README, FileRecord, read_card, write_card
 from fourd_ros.model_io.components import Component
 from fourd_ros.model_io.folder import INDEX, ModelFolder, adopt_model, find_model, shipped_model, write_model
