@@ -270,6 +270,16 @@ def _wheel(folder: Path) -> bytes:
     return (folder / "some.whl").read_bytes()
 
 
+def _packed_anew(folder: Path) -> bytes:
+    import zipfile
+
+    path = toy_system.save_as("pt", toy_system.weights(), folder)
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(folder / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for record in whole.infolist():
+            packed.writestr(record.filename, whole.read(record))
+    return (folder / "packed.pt").read_bytes()
+
+
 def _program(folder: Path) -> bytes:
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), folder / "program.pt")
     return (folder / "program.pt").read_bytes()
@@ -295,6 +305,7 @@ def _program(folder: Path) -> bytes:
         ("model.pt", _truncated("legacy pth"), "damaged"),
         ("model.pt", _flipped, "CRC"),
         ("model.pt", _wheel, "torch.save did not write"),
+        ("model.pt", _packed_anew, "compression"),
         ("model.pt", _program, "TorchScript"),
     ],
 )
@@ -318,6 +329,13 @@ def test_what_must_be_read_as_a_whole_is_bounded(tmp_path: Path, monkeypatch: py
     path = toy_system.save_as("legacy pth", toy_system.weights(), tmp_path)
     monkeypatch.setattr(checkpoint_files, "MAX_LEGACY_BYTES", path.stat().st_size - 1)
     with pytest.raises(InvalidCheckpoint, match="save it again"):
+        convert(toy_system.CONVERTER, path, tmp_path / "made")
+
+
+def test_the_structure_around_the_tensors_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = toy_system.save_as("pt", toy_system.weights(), tmp_path)
+    monkeypatch.setattr(checkpoint_files, "MAX_PICKLE_BYTES", 100)
+    with pytest.raises(InvalidCheckpoint, match="allowed are 100"):
         convert(toy_system.CONVERTER, path, tmp_path / "made")
 
 
