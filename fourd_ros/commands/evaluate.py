@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fourd_ros.model_io.folder import ModelFolder
 
 EXAMPLES = [
-    "fourd evaluate depth_completion",
+    "fourd evaluate depth_completion --out out/evaluate/depth_completion",
     "fourd evaluate depth_completion out/train/depth_completion/1/model --scenes 10 --json",
     "fourd evaluate depth_completion out/my_model --write-card",
 ]
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     depth.add_argument("--scenes", type=positive_int, default=60, help="of each of both test sets (default 60)")
     depth.add_argument("--size", type=positive_int, default=192, help="width and height of the pictures (default 192)")
-    depth.add_argument("--out", type=Path, default=Path("out/evaluate/depth_completion"), help="folder of the report")
+    depth.add_argument("--out", type=Path, metavar="FOLDER", help="write a report with charts and pictures there")
     depth.add_argument(
         "--pictures", type=Path, default=Path("out/depth_completion"), help="where simulated pictures are kept"
     )
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate; writes a report and prints its tables."""
+    """Evaluate and print tables; a report and the card of the model are written when asked."""
     from tqdm import tqdm
 
     from fourd_ros.depth_completion.completer import DepthCompleter
@@ -71,10 +71,11 @@ def run(args: argparse.Namespace) -> int:
         shown = tqdm(images, desc=split, unit="picture", disable=args.json)
         tables.append(evaluate(shown, fillers(completer), title=title))
         pictures += _pictures(images, completer, title)
-    page = write_report(args.out, title=folder.card.name, tables=tables, pictures=pictures, notes=[_command(args)])
     if args.write_card:
         _write_card(folder, tables, args)
-    print(json.dumps(_means(tables)) if args.json else f"{report_markdown(tables)}\n\n{page}")
+    print(json.dumps(_means(tables)) if args.json else report_markdown(tables))
+    if args.out is not None:
+        write_report(args.out, title=folder.card.name, tables=tables, pictures=pictures, notes=[_command(args)])
     return 0
 
 

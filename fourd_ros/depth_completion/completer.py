@@ -23,7 +23,7 @@ Runtime = Literal["onnx", "torch"]
 COMPONENT = "network"
 ONNX_FILE = "network/model.onnx"
 INPUTS = ("colour", "fills", "closeness")
-OUTPUTS = ("weights", "correction", "log_scale")
+OUTPUTS = ("weights", "correction", "log_sigma")
 STRIDE = 32
 """Images are continued to a height and width that are multiples of this, enough for networks of five levels."""
 
@@ -131,10 +131,9 @@ class DepthCompleter:
         block = -(-max(filled.known.shape) // WORKING_SIDE)
         opinion = self._network(_inputs(rgb, filled, block))
         rows, columns = (places // block for places in filled.holes)
-        weights, correction, log_scale = (opinion[name][0][:, rows, columns] for name in OUTPUTS)
+        weights, correction, log_sigma = (opinion[name][0][:, rows, columns] for name in OUTPUTS)
         metres = filled.median * np.exp((weights * filled.in_holes).sum(axis=0) + correction[0])
-        # The error of the logarithm follows a Laplace distribution, whose deviation is sqrt(2) times its scale.
-        return metres, metres * np.sqrt(np.float32(2)) * np.exp(log_scale[0])
+        return metres, metres * np.exp(log_sigma[0])
 
 
 def network_inputs(rgb: NDArray[np.uint8], filled: Fills, *, block: int = 1) -> dict[str, Floats]:

@@ -21,8 +21,12 @@ PIXELS = 4
 PREFERENCE = 3.0
 """Of the first fill before training, as a logit."""
 
-EXPECTED_LOG_SCALE = -3.0
-LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -9.0, 2.0
+TAIL = 3.0
+"""Errors follow a double Pareto distribution of this shape. Of its density, 3 / (2 s) (1 + |e| / s)^-4,
+s is the standard deviation. Source: Armagan, Dunson and Lee 2013, *Generalized double Pareto shrinkage*."""
+
+EXPECTED_LOG_SIGMA = -3.0
+LEAST_LOG_SIGMA, GREATEST_LOG_SIGMA = -6.5, 2.0
 """Of the error of the logarithm of depth: 5 % before training, and the range of what can be said."""
 
 
@@ -32,12 +36,12 @@ class Opinion(NamedTuple):
     Args:
         weights: of the fills, not negative, adding up to one, shape [B, K, H, W].
         correction: to be added to the weighted mean of the fills (logarithms of depth), shape [B, 1, H, W].
-        log_scale: logarithm of the scale of the Laplace distribution around the sum, shape [B, 1, H, W].
+        log_sigma: logarithm of the standard deviation of the error of the sum, shape [B, 1, H, W].
     """
 
     weights: Tensor
     correction: Tensor
-    log_scale: Tensor
+    log_sigma: Tensor
 
     def log_depth(self, fills: Tensor) -> Tensor:
         """The most probable logarithm of depth for `fills` [B, K, H, W], shape [B, 1, H, W]."""
@@ -70,10 +74,17 @@ class DepthCompletionNetwork(nn.Module):
         self.up = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs])
         self.decoder = nn.ModuleList([Block(fine) for fine, _ in pairs])
         self.head = nn.Conv2d(channels[0], PIXELS * (fills + 2), 1)
-        _zero(self.head)
+        for convolution in self.modules():
+            if isinstance(convolution, nn.Conv2d):
+                nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+                _zero(convolution.bias)
+        for block in (*self.encoder, *self.decoder):
+            assert isinstance(block, Block)
+            _zero(block.second.weight)
+        _zero(self.head.weight)
         with torch.no_grad():
             self._head_bias[:PIXELS] = PREFERENCE
-        self.scale_errors(math.exp(EXPECTED_LOG_SCALE))
+        self.scale_errors(math.exp(EXPECTED_LOG_SIGMA))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -87,7 +98,7 @@ class DepthCompletionNetwork(nn.Module):
 
     @torch.no_grad()
     def scale_errors(self, factor: float) -> None:
-        """Multiply every scale that the network will ever say, to calibrate them."""
+        """Multiply every deviation that the network will ever say, to calibrate them."""
         self._head_bias[-PIXELS:] += math.log(factor)
 
     @property
@@ -128,18 +139,17 @@ class DepthCompletionNetwork(nn.Module):
         for up, block in reversed(list(zip(self.up, self.decoder, strict=True))):
             x = block(functional.interpolate(up(x), scale_factor=2.0, mode="nearest") + skips.pop())
         pixels = functional.pixel_shuffle(self.head(functional.relu(x)), 2)
-        weights, correction, log_scale = torch.split(pixels, [self.fills, 1, 1], dim=1)
-        return Opinion(weights.softmax(dim=1), correction, log_scale.clamp(LEAST_LOG_SCALE, GREATEST_LOG_SCALE))
+        weights, correction, log_sigma = torch.split(pixels, [self.fills, 1, 1], dim=1)
+        return Opinion(weights.softmax(dim=1), correction, log_sigma.clamp(LEAST_LOG_SIGMA, GREATEST_LOG_SIGMA))
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut; the identity before training."""
+    """Two convolutions beside a shortcut; the network makes it the identity before training."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        _zero(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape [B, C, H, W] as given."""
@@ -147,6 +157,6 @@ class Block(nn.Module):
         return x + change
 
 
-def _zero(convolution: nn.Conv2d) -> None:
-    for parameter in convolution.parameters():
+def _zero(parameter: Tensor | None) -> None:
+    if parameter is not None:
         nn.init.zeros_(parameter)

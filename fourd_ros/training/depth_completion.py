@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourd_ros.depth_completion.completer import COMPONENT, ONNX_FILE, Completed, DepthCompleter, torch_network
-from fourd_ros.depth_completion.network import DepthCompletionNetwork
+from fourd_ros.depth_completion.network import TAIL, DepthCompletionNetwork
 from fourd_ros.depth_completion.sensor_noise import Range, SensorRanges
 from fourd_ros.errors import InvalidConfig
 from fourd_ros.evaluation.depth_completion import (
@@ -32,6 +32,9 @@ from fourd_ros.training.config import TaskConfig
 from fourd_ros.training.depth_samples import DepthSamples
 from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
+
+ERROR_WEIGHT = 10.0
+"""Of the error of the logarithm of depth, against its likelihood."""
 
 KNOWN_WEIGHT = 0.1
 """Of pixels that are no holes, against holes: there is little to learn from them."""
@@ -66,8 +69,8 @@ class DepthCompletionConfig(TaskConfig):
     sensor: Mapping[str, Range] = setting(
         dict, "ranges of the depth camera that differ from SensorRanges, such as baseline: [0.05, 0.05]"
     )
-    crop: int = setting(128, "width and height of a sample [pixels]; a multiple of 32", minimum=32)
-    smallest_part: float = setting(0.55, "of a picture's width that a sample shows", above=0.0, maximum=1.0)
+    crop: int = setting(96, "width and height of a sample [pixels]; a multiple of 32", minimum=32)
+    smallest_part: float = setting(0.4, "of a picture's width that a sample shows", above=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
         self.ranges  # noqa: B018 - refuses unknown names now
@@ -102,12 +105,18 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
         return DepthSamples(stills=stills, ranges=config.ranges, crop=config.crop, smallest_part=config.smallest_part)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
-        """Negative logarithm of the likelihood under the Laplace distribution that the network says, in holes."""
+        """Negative logarithm of the likelihood under the distribution that the network says, in holes.
+
+        Where the network is unsure the likelihood hardly asks for a better guess; the error itself, added to it, does.
+        """
         opinion = network(batch["colour"], batch["fills"], batch["closeness"])
         error = (opinion.log_depth(batch["fills"]) - batch["target"]).abs()
         weight = batch["holes"] + KNOWN_WEIGHT * (batch["known"] - batch["holes"])
-        likelihood = error * torch.exp(-opinion.log_scale) + opinion.log_scale
-        return Loss(per_sample=_mean(likelihood, weight), terms={"log_depth_error": _mean(error, batch["holes"])})
+        surprise = (1 + TAIL) * torch.log1p(error * torch.exp(-opinion.log_sigma)) + opinion.log_sigma
+        return Loss(
+            per_sample=_mean(surprise + ERROR_WEIGHT * error, weight),
+            terms={"log_depth_error": _mean(error, batch["holes"])},
+        )
 
     def validate(self, network: torch.nn.Module) -> Validation:
         """Errors in the holes of pictures of other scenes, with some of the pictures."""
