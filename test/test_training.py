@@ -1,5 +1,6 @@
 """The training loop, its parts, and what it leaves behind."""
 
+import importlib
 import json
 import math
 import resource
@@ -22,7 +23,7 @@ from fourd_ros.training.config import TrainingConfig
 from fourd_ros.training.ema import AveragedWeights
 from fourd_ros.training.learner import learning_rate
 from fourd_ros.training.loop import train
-from fourd_ros.training.run_folder import RunFolder, newest_run, next_run
+from fourd_ros.training.run_folder import RunFolder, environment, newest_run, next_run
 from fourd_ros.training.sampler import GlobalBatches, Place, make_loader, micro_batches, share_of
 from fourd_ros.training.settings import read_config
 from fourd_ros.training.task import Validation
@@ -423,6 +424,20 @@ def test_damaged_checkpoints_are_set_aside(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {
         "step_00000001", "damaged_step_00000002", "damaged_step_00000003"
     }  # fmt: skip
+
+
+def test_the_revision_of_a_task_of_ones_own_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_task.py").write_text("class Task: pass\n")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("add", "own_task.py"), ("commit", "-q", "-m", "first")):
+        subprocess.run([*git, *words], check=True)
+    revision = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = importlib.import_module("own_task").Task
+    assert environment(own)["git"]["task"] == {"revision": revision, "dirty": False, "difference_sha256": None}
+    (tmp_path / "own_task.py").write_text("class Task: changed = True\n")
+    changed = environment(own)["git"]["task"]
+    assert changed["dirty"] and changed["difference_sha256"]
 
 
 def test_checkpoints_hold_no_pickle(go: Go) -> None:

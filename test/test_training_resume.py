@@ -172,6 +172,17 @@ def test_more_steps_are_added_to_a_finished_run(straight: Path, tmp_path: Path) 
     assert (folder / model).read_bytes() == (straight / model).read_bytes()
 
 
+def test_a_resumed_run_remembers_the_best_validation(tmp_path: Path) -> None:
+    class GetsWorse(RegressionTask):
+        larger_is_better = True  # of an error that falls
+
+    folder = tmp_path / "run"
+    for steps in (20, 40):
+        config = read_config(RegressionConfig, None, [*SETTINGS, "dropout=0", f"training.steps={steps}"])
+        train(GetsWorse(config), folder, resume=steps > 20, bar=False)
+    assert [path.name for path in RunFolder(folder).best.iterdir()] == ["step_00000015"]
+
+
 def test_a_finished_run_only_exports_again(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     begin(folder)
@@ -184,7 +195,7 @@ def test_a_finished_run_only_exports_again(straight: Path, tmp_path: Path) -> No
 
 def test_a_run_without_checkpoints_begins_anew(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    RunFolder(folder).begin(read_config(RegressionConfig, None, SETTINGS), step=0, processes=1)
+    RunFolder(folder).begin(read_config(RegressionConfig, None, SETTINGS), task=RegressionTask, step=0, processes=1)
     (folder / "metrics.jsonl").write_text('{"step": 4, "kind": "train", "loss": 1.0}\n{"step": 8, "ki')
     assert go_on(folder).step == 40
     assert_same(folder, straight)

@@ -110,7 +110,12 @@ class _Run:
         """Train, validate, save and export, from the step reached so far."""
         steps = self._config.steps
         if self._accelerator.is_main_process:
-            self._run.begin(self._task.config, step=self._step, processes=self._accelerator.num_processes)
+            self._run.begin(
+                self._task.config,
+                task=type(self._task),
+                step=self._step,
+                processes=self._accelerator.num_processes,
+            )
             self._recorder = Recorder(self._run, step=self._step, steps=steps, bar=bar, report=report)
         try:
             self._train()

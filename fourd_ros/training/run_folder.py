@@ -57,7 +57,7 @@ class RunFolder:
         if self.config.exists():
             raise InvalidConfig(f"'{self.path}' holds a run; continue it with --resume or name another folder")
 
-    def begin(self, config: Any, *, step: int, processes: int) -> None:
+    def begin(self, config: Any, *, task: type[Any], step: int, processes: int) -> None:
         """Note what the run is (re)started with: `config`, and one more entry of `environment`.
 
         Raises:
@@ -69,7 +69,7 @@ class RunFolder:
         with writing("the configuration"):
             write_config(config, self.config)
             starts = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.exists() else []
-            starts.append({"from_step": step, "processes": processes, **environment()})
+            starts.append({"from_step": step, "processes": processes, **environment(task)})
             write_whole(self.environment, json.dumps(starts, indent=1) + "\n")
 
     def read_config(self, cls: type[C], overrides: Sequence[str] = ()) -> C:
@@ -145,8 +145,9 @@ def newest_run(model: str, *, runs: Path = RUNS) -> Path:
     return runs / model / str(max(numbers))
 
 
-def environment() -> dict[str, Any]:
-    """What a result may depend on: Python, packages, processor, revision of the code; no names of hosts or people."""
+def environment(task: type[Any]) -> dict[str, Any]:
+    """What a result may depend on: Python, packages, processor, revision of this package and of the one that a task
+    comes from; no names of hosts or people."""
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -158,7 +159,7 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "cuda": torch.version.cuda,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "git": _git(),
+        "git": {"fourd_ros": _git(CHECKOUT), "task": _git(_checkout_of(task))},
         "packages": _packages(),
     }
 
@@ -170,23 +171,31 @@ def _packages() -> dict[str, str]:
     return dict(sorted((str(found["Name"]), str(found["Version"])) for found in descriptions))
 
 
-def _git() -> dict[str, Any] | None:
-    """Revision of the checkout, and whether and how it was changed; None where the package was installed."""
-    if not (CHECKOUT / ".git").exists():
+def _checkout_of(task: type[Any]) -> Path | None:
+    """The innermost git checkout around the module of a class; None for one that was typed in."""
+    file = getattr(sys.modules.get(task.__module__), "__file__", None)
+    return (
+        next((folder for folder in Path(file).resolve().parents if (folder / ".git").exists()), None) if file else None
+    )
+
+
+def _git(checkout: Path | None) -> dict[str, Any] | None:
+    """Revision of a checkout, and whether and how it was changed; None where there is none."""
+    if checkout is None or not (checkout / ".git").exists():
         return None
     try:
-        difference = _run_git("diff", "HEAD", "--binary")
+        difference = _run_git(checkout, "diff", "HEAD", "--binary")
         return {
-            "revision": _run_git("rev-parse", "HEAD").decode().strip(),
-            "dirty": bool(_run_git("status", "--porcelain")),
+            "revision": _run_git(checkout, "rev-parse", "HEAD").decode().strip(),
+            "dirty": bool(_run_git(checkout, "status", "--porcelain")),
             "difference_sha256": hashlib.sha256(difference).hexdigest() if difference else None,
         }
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _run_git(*words: str) -> bytes:
-    command = ["git", "-C", str(CHECKOUT), *words]
+def _run_git(checkout: Path, *words: str) -> bytes:
+    command = ["git", "-C", str(checkout), *words]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
 
