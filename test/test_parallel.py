@@ -1,8 +1,10 @@
 """Parallel jobs: a worker that is killed in the middle of a job costs nothing but time."""
 
 import hashlib
+import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,28 @@ def test_errors_name_their_job(workers: int) -> None:
 def test_a_job_that_kills_every_worker_is_given_up() -> None:
     with pytest.raises(JobFailed, match=f"deadly: its process died {ATTEMPTS} times"):
         list(run_jobs(die, {"fine": 0, "deadly": 1}, workers=2))
+
+
+def name_worker(folder: Path) -> None:
+    """Tell who works, and never come to an end."""
+    (folder / str(os.getpid())).touch()
+    threading.Event().wait()
+
+
+def work_for_ever(folder: Path) -> None:
+    list(run_jobs(name_worker, {"one": folder, "two": folder}, workers=2))
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    parent = multiprocessing.get_context("fork").Process(target=work_for_ever, args=(tmp_path,))
+    parent.start()
+    while len(workers := list(tmp_path.iterdir())) < 2:
+        assert parent.is_alive()
+        parent.join(0.05)
+    processes = [psutil.Process(int(worker.name)) for worker in workers]
+    parent.kill()
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert alive == []
 
 
 def test_a_cluster_that_is_not_there_is_said_so() -> None:
