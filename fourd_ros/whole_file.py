@@ -35,6 +35,11 @@ def write_whole(path: Path | str, text: str) -> None:
         file.write(text.encode())
 
 
+def is_vacant(path: Path) -> bool:
+    """Whether a new folder may be made there: nothing is, or an empty folder."""
+    return not any(path.iterdir()) if path.is_dir() else not path.exists()
+
+
 @contextmanager
 def whole_folder(path: Path | str) -> Iterator[Path]:
     """A new folder to fill; it takes the place of `path` at the end, and vanishes if the block fails.

@@ -135,6 +135,44 @@ def test_view_shows_an_episode_of_a_dataset_or_of_a_file(
     assert main(["data", "view", str(dataset), "--out", str(tmp_path / "sheet.bmp")]) == 1
 
 
+def test_what_is_of_one_name_and_another_kind_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    view = make_view(np.random.default_rng(0))
+    with EpisodeDatasetWriter(tmp_path / "mixed") as writer:
+        writer.add(make_episode(0, views={"front": view}))
+        writer.add(make_episode(1, views={"front": replace(view, depth=None)}, joint_names=("d", "e", "f")))
+    assert main(["data", "info", str(tmp_path / "mixed")]) == 0
+    text = capsys.readouterr().out
+    assert text.count("camera front") == 2 and "a, b, c (1 episodes)" in text and "d, e, f (1 episodes)" in text
+
+
+def test_nothing_to_see_or_to_split_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EpisodeDatasetWriter(tmp_path / "empty"):
+        pass
+    save_episode(make_episode(0, views={}), tmp_path / "blind.npz")
+    words = {
+        ("view", str(tmp_path / "empty")): "has no episodes",
+        ("view", str(tmp_path / "blind.npz"), "--out", str(tmp_path / "x.png")): "has no cameras",
+        ("split", str(tmp_path / "empty")): "has no episodes",
+        ("split", str(tmp_path)): "is no data set",
+        ("to-lerobot", str(tmp_path / "empty"), str(tmp_path / "lerobot")): "has no episodes",
+        ("pack", str(tmp_path / "blind.npz"), str(tmp_path / "blind.npz")): "is no data set",
+    }
+    for command, why in words.items():
+        assert main(["data", *command]) == 1 and why in capsys.readouterr().err, command
+    assert main(["data", "validate", str(tmp_path / "empty")]) == 1
+    assert "there are no episodes" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_told_in_a_line(
+    episodes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for command in (["pack", str(episodes)], ["view", str(episodes / "0.npz"), "--out"]):
+        assert main(["data", *command, str(tmp_path / "file" / "x.png")]) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fourd data")]
+        assert str(tmp_path / "file") in line and "Errno" in line
+
+
 def test_cameras_of_other_sizes_and_without_depth_are_shown_beside_each_other(tmp_path: Path) -> None:
     view = make_view(np.random.default_rng(0))
     wide = make_episode(0, views={"front": view, "plain": replace(view, depth=None, segmentation=None)})

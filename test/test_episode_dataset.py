@@ -395,6 +395,11 @@ DAMAGE: list[tuple[Callable[[Path], object], str, str]] = [
     ),
     (lambda folder: rewrite_part(folder, lambda rows: rows[0].update(metadata="{")), "episode_000002", "metadata"),
     (
+        lambda folder: rewrite_part(folder, lambda rows: rows[0].update(metadata="[" * 99999)),
+        "episode_000002",
+        "not readable JSON",
+    ),
+    (
         lambda folder: rewrite_part(folder, lambda rows: rows[0].update(frames=4)),
         "episode_000002",
         "'times' is float64[5], needed float64[4]",
@@ -405,14 +410,42 @@ DAMAGE: list[tuple[Callable[[Path], object], str, str]] = [
         "lacks values",
     ),
     (
+        lambda folder: rewrite_part(folder, lambda rows: rows[0].update(tasks=["push", None], rate=None)),
+        "index/episodes-00001.parquet",
+        "lacks values of rate, tasks",
+    ),
+    (
+        lambda folder: rewrite_part(folder, lambda rows: rows[0].update(shard="../elsewhere/episodes-00001")),
+        "index/episodes-00001.parquet",
+        "but of another",
+    ),
+    (
+        lambda folder: rewrite_part(folder, lambda rows: rows[0].update(name="../\x1b[31m")),
+        "index/episodes-00001.parquet",
+        "no episode can be called '../\\x1b[31m'",
+    ),
+    (
+        lambda folder: rewrite_part(folder, lambda rows: rows[0].update(robot="../../../secret")),
+        "robots/../../../secret.urdf",
+        "needed is a SHA-256",
+    ),
+    (
+        lambda folder: rewrite_part(folder, lambda rows: rows[0].update(rate=20.0, success=None)),
+        "episode_000002",
+        "different things: rate, success",
+    ),
+    (
         lambda folder: rewrite_part(folder, lambda rows: rows[0].update(name="episode_000005")),
         "episode_000005",
         "2 episodes",
     ),
     (lambda folder: next((folder / "robots").iterdir()).write_text("<robot/>"), "robots/", "its hash differs"),
     (lambda folder: next((folder / "robots").iterdir()).unlink(), "robots/", "cannot read robot"),
-    (lambda folder: (folder / "dataset.json").write_text("{}"), "dataset.json", "KeyError"),
-    (lambda folder: (folder / "splits.json").write_text("[]"), "splits.json", "is damaged"),
+    (lambda folder: (folder / "dataset.json").write_text("{}"), "dataset.json", "has format None"),
+    (lambda folder: (folder / "dataset.json").write_text("[" * 99999), "dataset.json", "not readable JSON"),
+    (lambda folder: (folder / "dataset.json").write_text('{"format": 1, "name": 7}'), "dataset.json", "are texts"),
+    (lambda folder: (folder / "splits.json").write_text("[" * 99999), "splits.json", "not readable JSON"),
+    (lambda folder: (folder / "splits.json").write_text('{"train": 7}'), "splits.json", "is damaged"),
     (
         lambda folder: (folder / "splits.json").write_text(
             json.dumps({"train": ["gone"], "validation": [], "test": []})

@@ -12,12 +12,11 @@ from fourd_ros.bridge.episode_reader import bag_id, read_episodes
 from fourd_ros.data.dropped import Dropped
 from fourd_ros.data.episode_writer import EpisodeDatasetWriter
 from fourd_ros.errors import InvalidDataset, InvalidInput
+from fourd_ros.strict_json import read_object
 from fourd_ros.whole_file import write_whole
 
 REPORTS = "conversions"
 """Folder of the reports in a data set, a JSON file a bag."""
-
-MAX_REPORT_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +112,7 @@ def convert_bag(job: BagJob, *, progress: Callable[[float], None] | None = None)
                 "name another data set"
             )
         if former["report"] is not None:
-            return _restored(former["report"])
+            return former["report"]
     frames: dict[str, int] = {}
     dropped: list[Dropped] = []
     with EpisodeDatasetWriter(job.dataset, part=name) as writer:
@@ -160,11 +159,11 @@ def _write(path: Path, options: Mapping[str, Any], report: BagReport | None) -> 
 def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
+    found = read_object(path, error=InvalidDataset)
     try:
-        with path.open(encoding="utf-8") as file:
-            found: dict[str, Any] = json.loads(file.read(MAX_REPORT_BYTES))
-        return {"options": found["options"], "report": found["report"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        report = found["report"]
+        return {"options": found["options"], "report": report and _restored(report)}
+    except (KeyError, TypeError) as error:
         raise InvalidDataset(f"'{path}' is damaged: {error}; remove it to convert its bag again") from error
 
 

@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
 def format_summary(summary: "DatasetSummary") -> str:
     """The table of ``fourd data info``."""
-    rows = dict(_rows(summary))
-    width = max(map(len, rows))
-    return "\n".join([f"{summary.path}: {summary.card.name}", *(f"  {key:<{width}}  {rows[key]}" for key in rows)])
+    rows = list(_rows(summary))
+    width = max(len(key) for key, _ in rows)
+    return "\n".join([f"{summary.path}: {summary.card.name}", *(f"  {key:<{width}}  {value}" for key, value in rows)])
 
 
 def _rows(summary: "DatasetSummary") -> Iterator[tuple[str, str]]:

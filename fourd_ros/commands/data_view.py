@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     episode = _episode(args.data, args.episode)
     save_pictures(episode, args.out, frames=args.frames)
-    print(f"{args.out}: {episode.name}, {'; '.join(episode.instructions)} ({episode.times[-1]:.1f} s)")
+    print(f"{args.out}: {', '.join([episode.name, *episode.instructions])} ({episode.times[-1]:.1f} s)")
     return 0
 
 

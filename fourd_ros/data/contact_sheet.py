@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourd_ros.data.episode import Episode
-from fourd_ros.errors import InvalidImage
+from fourd_ros.errors import InvalidImage, MissingCamera
+from fourd_ros.whole_file import whole_file
 
 Pixels = NDArray[np.uint8]
 
@@ -28,18 +29,21 @@ def save_pictures(episode: Episode, path: Path, *, frames: int = 8) -> None:
 
     Raises:
         InvalidImage: neither ``.png`` nor ``.gif``.
+        MissingCamera: the episode has no cameras.
     """
     if path.suffix not in FORMATS:
         raise InvalidImage(f"'{path}' must end with one of {FORMATS}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".png":
-        steps = np.linspace(0, len(episode.times) - 1, min(frames, len(episode.times))).round().astype(int)
-        columns = [_column(episode, int(step), stacked=True) for step in steps]
-        Image.fromarray(np.concatenate(columns, axis=1)).save(path)
-        return
-    film = [Image.fromarray(_column(episode, step, stacked=False)) for step in range(len(episode.times))]
-    period_ms = round(1000 / episode.rate)
-    film[0].save(path, save_all=True, append_images=film[1:], duration=period_ms, loop=0)
+    if not episode.views:
+        raise MissingCamera(f"episode '{episode.name}' has no cameras, so there is nothing to see")
+    with whole_file(path) as file:
+        if path.suffix == ".png":
+            steps = np.linspace(0, len(episode.times) - 1, min(frames, len(episode.times))).round().astype(int)
+            columns = [_column(episode, int(step), stacked=True) for step in steps]
+            Image.fromarray(np.concatenate(columns, axis=1)).save(file, "PNG")
+            return
+        film = [Image.fromarray(_column(episode, step, stacked=False)) for step in range(len(episode.times))]
+        period_ms = round(1000 / episode.rate)
+        film[0].save(file, "GIF", save_all=True, append_images=film[1:], duration=period_ms, loop=0)
 
 
 def _column(episode: Episode, step: int, *, stacked: bool) -> Pixels:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from fourd_ros.errors import InvalidDataset
+from fourd_ros.strict_json import read_object
 from fourd_ros.whole_file import write_whole
 
 CARD = "dataset.json"
 FORMAT = 1
-_MAX_BYTES = 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,12 @@ def read_card(folder: Path) -> DatasetCard:
         InvalidDataset: it is missing or damaged, or of another format; so `folder` is no data set.
     """
     path = folder / CARD
-    try:
-        with path.open(encoding="utf-8") as file:
-            facts = json.loads(file.read(_MAX_BYTES))
-        if facts["format"] != FORMAT:
-            raise InvalidDataset(f"'{path}' has format {facts['format']}, this version reads {FORMAT}")
-        return DatasetCard(**{field.name: str(facts[field.name]) for field in fields(DatasetCard)})
-    except FileNotFoundError as error:
-        raise InvalidDataset(f"'{folder}' is no data set: it has no {CARD}; 'fourd data pack' makes one") from error
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InvalidDataset(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
+    if not path.exists():
+        raise InvalidDataset(f"'{folder}' is no data set: it has no {CARD}; 'fourd data pack' makes one")
+    facts = read_object(path, error=InvalidDataset)
+    if facts.get("format") != FORMAT:
+        raise InvalidDataset(f"'{path}' has format {facts.get('format')}, this version reads {FORMAT}")
+    card = {field.name: facts.get(field.name) for field in fields(DatasetCard)}
+    if not all(isinstance(text, str) for text in card.values()):
+        raise InvalidDataset(f"'{path}' is damaged: {', '.join(card)} are texts, found {card}")
+    return DatasetCard(**card)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fourd_ros.data.depth_steps import to_metres, to_steps
 from fourd_ros.errors import FourdError, InvalidEpisode
 from fourd_ros.geometry.camera import PinholeCamera
+from fourd_ros.strict_json import parse_object
 from fourd_ros.whole_file import whole_file
 
 FloatArray = NDArray[np.float64]
@@ -344,10 +345,10 @@ def _size(archive: zipfile.ZipFile) -> int:
 def _read_facts(archive: zipfile.ZipFile) -> dict[str, Any]:
     if archive.getinfo(METADATA).file_size > MAX_METADATA_BYTES:
         raise InvalidEpisode(f"'{METADATA}' is larger than {MAX_METADATA_BYTES} bytes")
-    facts = json.loads(archive.read(METADATA))
+    facts = parse_object(archive.read(METADATA), what=f"'{METADATA}'", error=InvalidEpisode)
     if facts.get("format") != FORMAT:
         raise InvalidEpisode(f"its format is {facts.get('format')}, this version reads {FORMAT}")
-    return dict(facts)
+    return facts
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Reading a data set of episodes: whole ones, or windows of them for training, straight from the mapped files."""
 
 import hashlib
-import json
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ VIEW_FIELDS = ("T_world_camera", "rgb", "depth", "points", "segmentation")
 DEFAULT_FIELDS = ("commanded", "measured", "actions", "T_world_camera", "rgb", "depth")
 MAX_OPEN_SHARDS = 256
 MAX_ROBOT_BYTES = 16 * 1024**2
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +241,7 @@ class _StoredEpisode:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        return dict(json.loads(self.row.metadata))
+        return self.row.facts()
 
     @cached_property
     def cameras(self) -> dict[str, WindowView]:
@@ -300,6 +301,8 @@ def read_robot(folder: Path, robot: str) -> str:
     if not robot:
         return ""
     path = robot_path(folder, robot)
+    if not _SHA256.fullmatch(robot):
+        raise InvalidDataset(f"a robot description is called '{robot[:100]}'; needed is a SHA-256")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_ROBOT_BYTES)

@@ -11,10 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.data.episode import FILE_NAME
 from fourd_ros.errors import InvalidDataset, MissingDependency
 from fourd_ros.machine import pip_install
+from fourd_ros.strict_json import parse_object
 from fourd_ros.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -88,29 +91,44 @@ class EpisodeRow:
     sha256: str
     metadata: str
 
+    def facts(self) -> dict[str, Any]:
+        """What `metadata` says.
+
+        Raises:
+            InvalidDataset: it is damaged.
+        """
+        return parse_object(self.metadata.encode(), what=f"metadata of episode '{self.name}'", error=InvalidDataset)
+
 
 def make_row(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, shard: str, robot: str) -> EpisodeRow:
     """The row of an episode that was taken apart; `robot` is the hash of its description."""
-    shared = {field.name for field in fields(EpisodeRow)} & set(facts)
-    views: Mapping[str, Mapping[str, Any]] = facts["views"]
-    times = arrays["times"]
     return EpisodeRow(
-        **{name: facts[name] for name in shared},
+        **row_facts(facts, arrays["times"]),
         shard=shard,
-        frames=len(times),
-        duration=float(times[-1] - times[0]),
-        cameras=tuple(
-            IndexedCamera(
-                name=name,
-                **{key: view[key] for key in ("width", "height", "depth", "segmentation")},
-            )
-            for name, view in views.items()
-        ),
         robot=robot,
         bytes=sum(array.nbytes for array in arrays.values()),
         sha256=arrays_sha256(arrays),
         metadata=json.dumps({key: value for key, value in facts.items() if key != "robot_description"}),
     )
+
+
+def row_facts(facts: Mapping[str, Any], times: NDArray[np.float64]) -> dict[str, Any]:
+    """What a row repeats of the facts of an episode, so that it can be looked for."""
+    views: Mapping[str, Mapping[str, Any]] = facts["views"]
+    return {
+        **{field.name: _plain(facts[field.name]) for field in fields(EpisodeRow) if field.name in facts},
+        "frames": len(times),
+        "duration": float(times[-1] - times[0]),
+        "cameras": tuple(
+            IndexedCamera(name=name, **{key: view[key] for key in ("width", "height", "depth", "segmentation")})
+            for name, view in views.items()
+        ),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Lists, as JSON and parquet have them, as tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def arrays_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -192,20 +210,39 @@ def _read_table(folder: Path, shard: str, columns: list[str]) -> "pa.Table":
     pyarrow, path, schema = _pyarrow(), part_path(folder, shard), _schema_of(columns)
     try:
         table = pyarrow.parquet.ParquetFile(path).read(columns=columns, use_threads=False).select(columns)
-        return table if table.schema.equals(schema) else table.cast(schema)
+        table = table if table.schema.equals(schema) else table.cast(schema)
     except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
         raise InvalidDataset(f"'{path}' is not a part of an index: {error}") from error
+    lacking = [name for name in columns if name not in _MAY_BE_UNKNOWN and _lacks_values(table[name])]
+    if lacking:
+        raise InvalidDataset(f"'{path}' is not a part of an index: it lacks values of {', '.join(lacking)}")
+    if "shard" in columns and set(table["shard"].to_pylist()) - {shard}:
+        raise InvalidDataset(f"'{path}' is not the part of shard '{shard}', but of another")
+    strange = [name for name in table["name"].to_pylist() if not FILE_NAME.fullmatch(name)] if "name" in columns else []
+    if strange:
+        raise InvalidDataset(f"'{path}' is not a part of an index: no episode can be called {strange[0]!r:.200}")
+    return table
+
+
+_MAY_BE_UNKNOWN = ("success", "seed")
+
+
+def _lacks_values(column: "pa.ChunkedArray") -> bool:
+    """Whether a column has empty places, or its lists or structures have."""
+    pyarrow = _pyarrow()
+    if column.null_count:
+        return True
+    if pyarrow.types.is_list(column.type):
+        return _lacks_values(pyarrow.compute.list_flatten(column))
+    return pyarrow.types.is_struct(column.type) and any(map(_lacks_values, column.flatten()))
 
 
 def _rows(table: "pa.Table") -> list[EpisodeRow]:
-    try:
-        return [_row(values) for values in table.to_pylist()]
-    except TypeError as error:
-        raise InvalidDataset(f"a row of the index lacks values: {error}") from error
+    return [_row(values) for values in table.to_pylist()]
 
 
 def _row(values: Mapping[str, Any]) -> EpisodeRow:
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    plain: dict[str, Any] = {name: _plain(value) for name, value in values.items()}
     plain["cameras"] = tuple(IndexedCamera(**camera) for camera in values["cameras"])
     return EpisodeRow(**plain)
 
@@ -241,6 +278,7 @@ def _schema() -> "pa.Schema":
 def _pyarrow() -> Any:
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
         raise MissingDependency(f"data sets need pyarrow ({error}): {pip_install('pyarrow')}") from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidDataset
+from fourd_ros.strict_json import parse_object
 from fourd_ros.whole_file import whole_file
 
 MAX_HEADER_BYTES = 64 * 1024**2
@@ -97,7 +98,7 @@ def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:
     start = _LENGTH_BYTES + length
     if length > MAX_HEADER_BYTES or start > len(data):
         raise InvalidDataset(f"its header claims {length} bytes, the file has {len(data)}")
-    header = json.loads(data[_LENGTH_BYTES:start])
+    header = parse_object(data[_LENGTH_BYTES:start], what="its header", error=InvalidDataset)
     header.pop("__metadata__", None)
     return {name: _checked(name, entry, len(data) - start) for name, entry in header.items()}, start
 

@@ -24,7 +24,7 @@ from fourd_ros.data.episode_index import (
 )
 from fourd_ros.data.episode_shards import write_shard
 from fourd_ros.errors import InvalidDataset
-from fourd_ros.whole_file import write_whole
+from fourd_ros.whole_file import is_vacant, write_whole
 
 SHARD_BYTES = 256 * 1000**2
 
@@ -114,10 +114,10 @@ class EpisodeDatasetWriter:
         self.close()
 
     def _claim(self, card: DatasetCard | None) -> None:
-        if self.folder.exists() and any(self.folder.iterdir()):
-            read_card(self.folder)
-        else:
+        if is_vacant(self.folder):
             write_card(self.folder, card or DatasetCard(name=self.folder.resolve().name))
+        else:
+            read_card(self.folder)
 
     def _sweep(self) -> None:
         """Remove the unfinished files of a writer of this part that was killed."""
@@ -150,6 +150,8 @@ def _lock_part(folder: Path, part: str) -> BinaryIO:
     lock = path.open("wb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino != os.fstat(lock.fileno()).st_ino:
+            raise BlockingIOError("the lock file was removed by its former owner and made anew")
     except OSError as error:
         lock.close()
         raise InvalidDataset(f"another process writes part '{part}' of '{folder}'; wait for it") from error

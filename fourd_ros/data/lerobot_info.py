@@ -1,6 +1,5 @@
 """What a LeRobotDataset v3.0 folder says about itself; nothing of it is believed before it is checked."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import pyarrow.parquet as pq
 
 from fourd_ros.data.lerobot_layout import CONVERSION, DATA, EXTRAS, FILMS, INFO, TASKS, check_key, place
 from fourd_ros.errors import InvalidDataset
+from fourd_ros.strict_json import read_object
 
-MAX_JSON_BYTES = 16 * 1024**2
 MAX_ROWS = 100_000_000
 MAX_TABLE_BYTES = 8 * 1024**3
 """Of a parquet file when it is unpacked."""
@@ -112,7 +111,7 @@ class LeRobotFolder:
                 if (self.folder / CONVERSION).exists()
                 else f"'{self.folder}' has no {INFO}; a LeRobotDataset v3.0 folder is needed"
             )
-        info = read_json(path)
+        info = read_object(path, error=InvalidDataset)
         version = str(info.get("codebase_version"))
         if not version.startswith("v3."):
             raise InvalidDataset(f"'{self.folder}' has the layout {version}, this reads v3.0; {_UPGRADE}")
@@ -167,22 +166,6 @@ class LeRobotFolder:
         path = place(self.folder, EXTRAS, chunk=chunk, file=file)
         table = read_table(path, ["episode_index", "metadata", "robot_description", "arrays"])
         return {row["episode_index"]: row for row in table.to_pylist()}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A mapping from a file of bounded size.
-
-    Raises:
-        InvalidDataset: unreadable, too large, or something else.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_JSON_BYTES + 1)
-        if len(data) > MAX_JSON_BYTES:
-            raise InvalidDataset(f"'{path}' is larger than {MAX_JSON_BYTES} bytes")
-        return dict(json.loads(data))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InvalidDataset(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
 
 
 def open_table(path: Path) -> Any:

@@ -16,11 +16,11 @@ from fourd_ros.data.dropped import Dropped, DropTally
 from fourd_ros.data.episode_dataset import EpisodeDataset
 from fourd_ros.data.episode_index import EpisodeRow
 from fourd_ros.data.lerobot_features import OPTIONAL, FeatureSet, key_of
-from fourd_ros.data.lerobot_info import read_json
 from fourd_ros.data.lerobot_layout import CONVERSION, EPISODES, place
 from fourd_ros.data.video import FORMATS, VideoFormat
 from fourd_ros.errors import InvalidDataset, InvalidParameter
-from fourd_ros.whole_file import write_whole
+from fourd_ros.strict_json import read_object
+from fourd_ros.whole_file import is_vacant, write_whole
 
 FORMAT = 1
 MEGABYTE = 1024**2
@@ -154,7 +154,8 @@ def plan_conversion(
     source = EpisodeDataset(dataset, split=split)
     rows = [row for row in source.rows() if fnmatchcase(row.name, episodes)]
     if not rows:
-        raise InvalidDataset(f"'{dataset}' has no episode '{episodes}'; it has {len(source)} in all")
+        which = f" '{episodes}'; it has {len(source)} in all" if len(source) else f"s in '{split}'" if split else "s"
+        raise InvalidDataset(f"'{dataset}' has no episode{which}")
     features = _common_features(rows, options)
     tasks = list(dict.fromkeys(task_of(row) for row in rows))
     conversion = Conversion(
@@ -261,7 +262,7 @@ def _claim(conversion: Conversion, rows: Sequence[EpisodeRow]) -> None:
     )
     path = conversion.folder / CONVERSION
     if path.exists():
-        found = read_json(path)
+        found = read_object(path, error=InvalidDataset)
         other = _differing(wanted, found)
         if other:
             raise InvalidDataset(
@@ -269,7 +270,7 @@ def _claim(conversion: Conversion, rows: Sequence[EpisodeRow]) -> None:
                 "name another folder or remove it"
             )
         return
-    if conversion.folder.exists() and any(conversion.folder.iterdir()):
+    if not is_vacant(conversion.folder):
         raise InvalidDataset(f"'{conversion.folder}' holds something else; name a new folder")
     write_whole(path, json.dumps(wanted, indent=1) + "\n")
 

@@ -3,7 +3,6 @@
 Folders that `lerobot_writer` wrote come back exactly; from others comes what LeRobot has a place for.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,11 +21,12 @@ from fourd_ros.data.episode_writer import EpisodeDatasetWriter
 from fourd_ros.data.lerobot_features import FeatureSet
 from fourd_ros.data.lerobot_foreign import ForeignOptions, ForeignReading, plan_foreign
 from fourd_ros.data.lerobot_frames import EpisodeFrames, frames_of, stacked
-from fourd_ros.data.lerobot_info import EpisodePlace, LeRobotFolder, read_json
+from fourd_ros.data.lerobot_info import EpisodePlace, LeRobotFolder
 from fourd_ros.data.lerobot_layout import CONVERSION
 from fourd_ros.data.lerobot_writer import Progress, unheard
 from fourd_ros.data.parallel import run_jobs, runs_here
 from fourd_ros.errors import FourdError, InvalidDataset
+from fourd_ros.strict_json import parse_object, read_object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ def _card(reading: Reading) -> DatasetCard | None:
         return None
     path = reading.folder / CONVERSION
     try:
-        return DatasetCard(**read_json(path)["card"])
+        return DatasetCard(**read_object(path, error=InvalidDataset)["card"])
     except (KeyError, TypeError) as error:
         raise InvalidDataset(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
 
@@ -203,9 +203,10 @@ class _Exact:
 
     def _facts(self, index: int) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._rows[index]["metadata"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidDataset(f"'{self._folder}': meta/fourd lacks episode {index}: {error}") from error
+            text = self._rows[index]["metadata"]
+            return parse_object(text.encode(), what=f"metadata of episode {index}", error=InvalidDataset)
+        except (KeyError, AttributeError) as error:
+            raise InvalidDataset(f"'{self._folder}': meta/fourd lacks episode {index}") from error
 
 
 def _kept_array(array: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -273,7 +273,7 @@ def _extras(job: _FileJob, number: int, source: _StoredArrays) -> dict[str, Any]
     row = source.row
     elsewhere = {column.array for column in job.features.columns.values()}
     kept = (name for name in source if name not in elsewhere and source[name].dtype == np.float64)
-    facts = json.loads(row.metadata)
+    facts = row.facts()
     for camera in facts["views"].values():
         for field in job.options.without:
             camera[field] = False

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from fourd_ros.data.dataset_card import read_card
 from fourd_ros.data.episode_index import read_columns
 from fourd_ros.errors import InvalidDataset
+from fourd_ros.strict_json import read_object
 from fourd_ros.whole_file import write_whole
 
 SPLITS = ("train", "validation", "test")
 FILE = "splits.json"
 Grouping = Literal["name", "source", "task"]
 GROUPINGS: tuple[Grouping, ...] = ("name", "source", "task")
-
-_MAX_BYTES = 256 * 1024**2
 
 
 def draw_splits(groups: Mapping[str, str], *, validation: float, test: float, seed: int = 0) -> dict[str, str]:
@@ -73,10 +73,13 @@ def split_dataset(
         The split of every episode.
 
     Raises:
-        InvalidDataset: see `draw_splits`; the index is damaged.
+        InvalidDataset: see `draw_splits`; no data set, no episodes, or the index is damaged.
     """
     folder = Path(folder)
+    read_card(folder)
     columns = read_columns(folder, ["name", "source", "tasks"])
+    if not columns["name"]:
+        raise InvalidDataset(f"'{folder}' has no episodes to be split")
     keys: dict[Grouping, Iterable[str]] = {
         "name": columns["name"],
         "source": columns["source"],
@@ -100,10 +103,9 @@ def read_splits(folder: Path | str) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        with path.open(encoding="utf-8") as file:
-            lists = json.loads(file.read(_MAX_BYTES))
+        lists = read_object(path, error=InvalidDataset)
         pairs = [(str(name), split) for split in SPLITS for name in lists[split]]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise InvalidDataset(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
     splits = dict(pairs)
     if len(splits) != len(pairs):

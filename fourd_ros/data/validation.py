@@ -1,6 +1,5 @@
 """Every problem of a data set in one list."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,14 @@ from fourd_ros.data.dataset_card import CARD, read_card
 from fourd_ros.data.episode import check_array, expected_arrays, put_together
 from fourd_ros.data.episode_dataset import read_robot
 from fourd_ros.data.episode_index import (
+    INDEX,
     SHARDS,
     EpisodeRow,
     arrays_sha256,
     part_names,
     part_path,
     read_part,
+    row_facts,
     shard_path,
 )
 from fourd_ros.data.episode_shards import Shard
@@ -83,6 +84,8 @@ def validate(
     for shard in part_names(folder):
         where = str(part_path(folder, shard).relative_to(folder))
         problems += _caught(where, lambda shard=shard: rows.extend(read_part(folder, shard)))  # type: ignore[misc]
+    if not rows:
+        problems.append(Problem(where=INDEX, what="there are no episodes"))
     problems += _repeated(rows)
     problems += _without_rows(folder)
     problems += _of_splits(folder, {row.name for row in rows})
@@ -156,7 +159,7 @@ def _check_episode(row: EpisodeRow, arrays: Mapping[str, NDArray[Any]]) -> Itera
     if arrays_sha256(arrays) != row.sha256:
         yield Problem(where=row.name, what="its arrays are not those that were written: the hash differs")
     try:
-        facts = json.loads(row.metadata)
+        facts = row.facts()
         expected = expected_arrays(facts, row.frames)
     except _CONTRADICTIONS as error:
         yield Problem(where=row.name, what=f"its metadata is damaged: {type(error).__name__}: {error}")
@@ -169,8 +172,12 @@ def _check_episode(row: EpisodeRow, arrays: Mapping[str, NDArray[Any]]) -> Itera
         return
     try:
         put_together({**facts, "robot_description": ""}, lambda name: arrays[name])
+        other = [name for name, value in row_facts(facts, arrays["times"]).items() if getattr(row, name) != value]
     except _CONTRADICTIONS as error:
         yield Problem(where=row.name, what=str(error))
+        return
+    if other:
+        yield Problem(where=row.name, what=f"the index and its metadata say different things: {', '.join(other)}")
 
 
 def _check_arrays(
