@@ -1,5 +1,6 @@
 """The training loop, its parts, and what it leaves behind."""
 
+import copy
 import importlib
 import json
 import math
@@ -21,8 +22,9 @@ from fourd_ros.errors import InvalidCheckpoint, InvalidConfig, TrainingFailed, U
 from fourd_ros.training.checkpoint import Checkpoint, CheckpointFolder, read_tensors
 from fourd_ros.training.config import TrainingConfig
 from fourd_ros.training.ema import AveragedWeights
-from fourd_ros.training.learner import learning_rate
+from fourd_ros.training.learner import Learner, learning_rate
 from fourd_ros.training.loop import train
+from fourd_ros.training.processes import make_accelerator
 from fourd_ros.training.run_folder import RunFolder, environment, newest_run, next_run
 from fourd_ros.training.sampler import GlobalBatches, Place, make_loader, micro_batches, share_of
 from fourd_ros.training.settings import read_config
@@ -143,6 +145,32 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights(go: Go) -> None:
     exact = [row["loss"] for row in rows(go(), "train")]
     assert [row["loss"] for row in rows(run, "train")] == pytest.approx(exact, rel=0.05)
     assert [row["loss"] for row in rows(run, "train")] != exact
+
+
+def test_a_step_is_that_of_a_loop_written_out() -> None:
+    """Clipping, AdamW with decay of matrices only, and averages, with settings far from their defaults."""
+    training = TrainingConfig(steps=5, batch_size=4, learning_rate=0.1, schedule="constant", weight_decay=0.7,
+                              betas=(0.5, 0.6), gradient_clip=0.05, ema_decay=0.3, device="cpu")  # fmt: skip
+    task = RegressionTask(RegressionConfig(training=training, dropout=0.0))
+    learner = Learner(task, make_accelerator(training, uses_all_parameters=True))
+    network = copy.deepcopy(learner.network)
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim == 1]
+    adamw = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.7}, {"params": vectors, "weight_decay": 0.0}],
+                              lr=0.1, betas=(0.5, 0.6), foreach=False)  # fmt: skip
+    average = network.last.weight.detach().clone()
+    for step in range(5):
+        batch = {"x": torch.linspace(-1, 1, 4)[:, None], "y": torch.tensor([1.0, -1.0, 2.0, step])}
+        learner.step(step, [batch])
+        task.loss(network, batch).per_sample.mean().backward()
+        assert torch.nn.utils.clip_grad_norm_(network.parameters(), 0.05) > 0.05
+        adamw.step()
+        adamw.zero_grad()
+        decay = min(0.3, (2 + step) / (11 + step))
+        average = decay * average + (1 - decay) * network.last.weight.detach()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(learner.tensors[name], parameter, atol=1e-6, rtol=0)
+    torch.testing.assert_close(learner.exported_tensors["last.weight"], average, atol=1e-6, rtol=0)
 
 
 def test_fp16_is_refused_without_a_gpu(go: Go) -> None:
