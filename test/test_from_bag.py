@@ -1,5 +1,7 @@
 """Bags read as episodes: bags of hardware with all their troubles, and nothing is lost without a word."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,30 @@ from hardware_bag import (
     seconds,
     stamp,
 )
+from mcap.reader import make_reader
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from fourd_ros.data.bags import BagReader
+from fourd_ros.bridge.episode_reader import Dropped, read_episodes
+from fourd_ros.data.bags import BagReader, RawMessage
+from fourd_ros.data.episode import Episode
 from fourd_ros.errors import InvalidBag
+
+
+def as_sqlite(bag: Path, path: Path, change: Callable[[RawMessage], bytes] = lambda raw: bytes(raw.data)) -> Path:
+    """The bag in the other storage, its messages changed."""
+    with BagReader(bag) as reader, Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        connections = {
+            topic.name: writer.add_connection(
+                topic.name,
+                topic.typename,
+                msgdef=reader.types.definition(topic.typename),
+                rihs01=reader.types.hash(topic.typename),
+            )
+            for topic in reader.topics.values()
+        }
+        for raw in reader.raw():
+            writer.write(connections[raw.topic], raw.stamp_ns, change(raw))
+    return path
 
 
 @pytest.fixture
@@ -246,35 +268,58 @@ def test_sqlite_bags_are_read_alike(robot: HardwareBag, tmp_path: Path) -> None:
     robot.camera("front", 1.9)
     robot.camera("wrist", 1.9)
     path = robot.write(tmp_path / "bag")
-    with (
-        BagReader(path) as reader,
-        Writer(tmp_path / "lite", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer,
-    ):
-        connections = {
-            topic.name: writer.add_connection(
-                topic.name,
-                topic.typename,
-                msgdef=reader.types.definition(topic.typename),
-                rihs01=reader.types.hash(topic.typename),
-            )
-            for topic in reader.topics.values()
-        }
-        for raw in reader.raw():
-            writer.write(connections[raw.topic], raw.stamp_ns, raw.data)
-    (one,), (other,) = read(path)[0], read(tmp_path / "lite")[0]
+    (one,), (other,) = read(path)[0], read(as_sqlite(path, tmp_path / "lite"))[0]
     assert np.array_equal(one.measured, other.measured) and np.array_equal(one.times, other.times)
     for name, view in one.views.items():
         assert np.array_equal(view.rgb, other.views[name].rgb)
         assert np.array_equal(view.T_world_camera, other.views[name].T_world_camera)
 
 
-def test_damage_ends_the_episodes_and_is_told(robot: HardwareBag, tmp_path: Path) -> None:
+def test_a_truncated_bag_is_refused_with_the_command_that_saves_it(robot: HardwareBag, tmp_path: Path) -> None:
     robot.camera("front", 1.9)
     path = robot.write(tmp_path / "bag")
     database = next(path.glob("*.mcap"))
-    whole = database.read_bytes()
-    database.write_bytes(whole[: len(whole) * 2 // 3])
+    database.write_bytes(database.read_bytes()[: database.stat().st_size * 2 // 3])
     with pytest.raises(InvalidBag, match="fourd bag recover"):
         read(path)
-    database.write_bytes(whole)
-    assert len(read(path)[0]) == 1
+
+
+def test_messages_that_are_damaged_cost_nothing_but_themselves(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    bad = {"/joint_states": range(3, 6), "/tf": range(2), "/tf_static": range(1, 2), "/front/image": range(18, 19)}
+    robot.mounts(recorded=0.1)
+    seen: Counter[str] = Counter()
+
+    def damaged(raw: RawMessage) -> bytes:
+        seen[raw.topic] += 1
+        return raw.data[:30] if seen[raw.topic] - 1 in bad.get(raw.topic, ()) else raw.data
+
+    path = as_sqlite(robot.write(tmp_path / "bag"), tmp_path / "lite", damaged)
+    episode, *dropped = read_episodes(path)
+    assert isinstance(episode, Episode) and numbers(episode, "front") == list(range(18))
+    assert episode.joint_names == JOINTS
+    assert_poses(episode)
+    lost = {entry.what: entry.count for entry in dropped if isinstance(entry, Dropped)}
+    assert lost == {"/joint_states": 3, "/tf": 2, "/tf_static": 1, "frames": 1}
+    assert {entry.kind for entry in dropped if isinstance(entry, Dropped)} == {"unknown_message_type"}
+
+
+def test_damage_in_the_middle_keeps_what_came_before(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    for chunk in range(4):
+        robot.text("/notes", "x" * 1024**2, chunk / 2)
+    path = robot.write(tmp_path / "bag")
+    (whole,), _ = read(path)
+    storage = next(path.glob("*.mcap"))
+    with storage.open("r+b") as file:
+        summary = make_reader(file).get_summary()
+        assert summary is not None
+        chunk = summary.chunk_indexes[2]
+        file.seek(chunk.chunk_start_offset + chunk.chunk_length - chunk.compressed_size)
+        file.write(bytes(chunk.compressed_size))
+    (episode,), dropped = read(path)
+    kept = len(episode.times)
+    assert 0 < kept < 19 and numbers(episode, "front") == list(range(kept))
+    assert (
+        np.array_equal(episode.measured, whole.measured[:kept]) and dropped["invalid_bag"].what == "the rest of the bag"
+    )

@@ -1,6 +1,7 @@
 """Which topics of a bag become which part of an episode."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -11,7 +12,7 @@ from fourd_ros.bridge.episode_options import EpisodeOptions
 from fourd_ros.bridge.joints import joint_positions
 from fourd_ros.bridge.times import NS_PER_S
 from fourd_ros.data.bag_inputs import DEPTH_ENDINGS, JOINT_STATE, TRAJECTORY, CameraTopics, find_inputs, usual_names
-from fourd_ros.data.bags import BagReader, Topic
+from fourd_ros.data.bags import BagReader, RawMessage, Topic
 from fourd_ros.data.cdr_stamps import header_stamp_ns
 from fourd_ros.data.dropped import DropTally
 from fourd_ros.data.episode_bag import OBJECTS_TOPIC
@@ -132,6 +133,12 @@ def find_episode_inputs(bag: BagReader, options: EpisodeOptions, tally: DropTall
     )
 
 
+def first_messages(bag: BagReader, topic: str, count: int | None = PEEKED) -> Iterator[RawMessage]:
+    """The first of a topic, None for all; where the bag is damaged they end, and whoever reads it through tells why."""
+    with suppress(InvalidBag):
+        yield from islice(bag.raw([topic]), count)
+
+
 class _Names:
     """Topics of a bag under other names.
 
@@ -200,7 +207,7 @@ def _camera_words(wanted: Collection[str]) -> str:
 
 def _period(bag: BagReader, topic: str) -> float:
     """Typical time between the first images [s]; pauses and lost images do not count."""
-    stamps = [header_stamp_ns(raw.data) or raw.stamp_ns for raw in islice(bag.raw([topic]), PEEKED)]
+    stamps = [header_stamp_ns(raw.data) or raw.stamp_ns for raw in first_messages(bag, topic)]
     steps = np.diff(np.array(stamps, np.int64))
     steps = steps[steps > 0]
     if not len(steps):
@@ -232,9 +239,9 @@ def _joint_names(
     """The robot's joints that are measured, or without a robot all that are, by the first messages of each topic."""
     seen: dict[str, None] = {}
     for topic in topics:
-        for found in islice(bag.messages([topic]), PEEKED):
+        for raw in first_messages(bag, topic):
             try:
-                seen |= dict.fromkeys(joint_positions(found.message))
+                seen |= dict.fromkeys(joint_positions(bag.types.deserialize(raw.data, JOINT_STATE)))
             except InvalidInput:
                 continue
     if kinematics is None:
@@ -253,8 +260,12 @@ def _root_above(bag: BagReader, camera: CameraInput, tf: str, tf_static: str) ->
     """The root of the TF tree that a camera hangs in, by the first transforms."""
     parents: dict[str, str] = {}
     for topic in filter(None, (tf_static, tf)):
-        for found in islice(bag.messages([topic]), PEEKED):
-            parents |= {str(one.child_frame_id): str(one.header.frame_id) for one in found.message.transforms}
+        for raw in first_messages(bag, topic):
+            try:
+                message = bag.types.deserialize(raw.data, raw.typename)
+            except InvalidInput:
+                continue
+            parents |= {str(one.child_frame_id): str(one.header.frame_id) for one in message.transforms}
     frame = str(bag.first(camera.camera_info).message.header.frame_id)
     for _ in parents:
         frame = parents.get(frame, frame)

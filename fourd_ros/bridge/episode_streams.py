@@ -11,7 +11,7 @@ import numpy as np
 
 from fourd_ros.bridge.camera_poses import CameraPoses
 from fourd_ros.bridge.cameras import camera_from_info
-from fourd_ros.bridge.episode_inputs import CameraInput, EpisodeInputs
+from fourd_ros.bridge.episode_inputs import CameraInput, EpisodeInputs, first_messages
 from fourd_ros.bridge.episode_options import EpisodeOptions
 from fourd_ros.bridge.held_values import HeldValues
 from fourd_ros.bridge.joint_history import JointHistory
@@ -104,8 +104,11 @@ class EpisodeStreams:
         Returns:
             True where the clock was set back: then it was not taken yet, and `restart` has to come before.
         """
+        return self._told(raw, lambda raw: any(take(raw) for take in self._takers[raw.topic]))
+
+    def _told(self, raw: RawMessage, take: Callable[[RawMessage], bool]) -> bool:
         try:
-            return any(take(raw) for take in self._takers[raw.topic])
+            return take(raw)
         except InvalidInput as error:
             self._tally.add(error.kind, raw.topic, raw.stamp_ns, str(error))
             return False
@@ -160,7 +163,7 @@ class EpisodeStreams:
         for camera in inputs.cameras:
             self._takers[camera.camera_info].append(partial(self._take_info, camera))
         if inputs.tf:
-            self._takers[inputs.tf].append(self._take_transforms)
+            self._takers[inputs.tf].append(partial(self._take_transforms, static=False))
         for topic in inputs.commands:
             self._takers[topic].append(self._take_command)
         for topic in inputs.actions:
@@ -183,8 +186,8 @@ class EpisodeStreams:
         for raw in islice(self._bag.raw(self._inputs.joint_states), 1):
             self.timeline.begin(header_stamp_ns(raw.data) or raw.stamp_ns, raw.stamp_ns)
         if self._inputs.tf_static:
-            for found in self._bag.messages([self._inputs.tf_static]):
-                self._add_transforms(found.message, static=True)
+            for raw in first_messages(self._bag, self._inputs.tf_static, None):
+                self._told(raw, partial(self._take_transforms, static=True))
         for camera in self._inputs.cameras:
             for raw in islice(self._bag.raw([camera.camera_info]), 1):
                 self.take(raw)
@@ -241,15 +244,13 @@ class EpisodeStreams:
             held.add(self._stamp(raw), Calibration(camera=calibration, frame=frame, data=data))
         return False
 
-    def _take_transforms(self, raw: RawMessage) -> bool:
-        self._add_transforms(self.decoded(raw.topic, raw.data), static=False)
-        return False
-
-    def _add_transforms(self, message: Any, *, static: bool) -> None:
+    def _take_transforms(self, raw: RawMessage, *, static: bool) -> bool:
+        message = self.decoded(raw.topic, raw.data)
         for error in self._moving.add_all(message.transforms, static=static):
             self._tally.add(error.kind, "transforms", self.timeline.now_ns, str(error))
         if static:
             self._still.add_all(message.transforms, static=True)
+        return False
 
     def _take_command(self, raw: RawMessage) -> bool:
         message, stamp_ns = self.decoded(raw.topic, raw.data), self._stamp(raw)
