@@ -139,7 +139,7 @@ def _converted(jobs: "dict[str, BagJob]", args: argparse.Namespace) -> "list[Bag
     parallel = parallel_options(args)
     here = runs_here(jobs, workers=parallel["workers"], ray=parallel["ray"])
     reports: list[BagReport] = []
-    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, disable=args.json) as bar:
+    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, disable=args.json or None) as bar:
 
         def show(share: float) -> None:
             """Set the bar to what is done and a share of the bag that is next in line."""

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
     )
     reading = plan_reading(args.folder, args.dataset, options)
-    with tqdm(total=reading.frames, unit="frame", disable=args.json) as bar:
+    with tqdm(total=reading.frames, unit="frame", disable=args.json or None) as bar:
         done = read(reading, progress=bar.update, **parallel_options(args))
     if args.json:
         dropped = [asdict(dropped) for dropped in reading.dropped]

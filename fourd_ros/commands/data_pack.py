@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     shard_bytes = round(args.shard_size * MEGABYTE)
     packed = pack_episodes(files, args.dataset, card=card, shard_bytes=shard_bytes, **parallel_options(args))
     done = []
-    for file in tqdm(packed, total=len(files), unit="episode", disable=args.json):
+    for file in tqdm(packed, total=len(files), unit="episode", disable=args.json or None):
         done.append(file)
         if args.json:
             print(json.dumps(asdict(file)), flush=True)

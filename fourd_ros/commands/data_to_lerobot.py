@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         video_file_mb=args.video_file_mb,
     )
     conversion = plan_conversion(args.dataset, args.folder, options, episodes=args.episodes, split=args.split)
-    with tqdm(total=conversion.frames, unit="frame", disable=args.json, bar_format=_PROGRESS) as bar:
+    with tqdm(total=conversion.frames, unit="frame", disable=args.json or None, bar_format=_PROGRESS) as bar:
         written = convert(conversion, progress=bar.update, **parallel_options(args))
     if args.json:
         facts = {"episodes": conversion.episodes, "frames": conversion.frames, "files": len(conversion.files)}

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """List the problems."""
     from fourd_ros.data.validation import count_shards, validate
 
-    with tqdm(total=count_shards(args.dataset), unit="shard", disable=args.json) as bar:
+    with tqdm(total=count_shards(args.dataset), unit="shard", disable=args.json or None) as bar:
         problems = validate(args.dataset, progress=bar.update, **parallel_options(args))
     if args.json:
         print(json.dumps({"ok": not problems, "problems": [asdict(problem) for problem in problems]}, indent=1))
