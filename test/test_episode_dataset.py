@@ -464,6 +464,19 @@ def test_damage_is_found_and_named(folder: Path, damage: Callable[[Path], object
     assert len(found) == 1
 
 
+def test_flipped_bytes_of_the_index_are_noticed_or_harmless(folder: Path) -> None:
+    rows, size = EpisodeDataset(folder).rows(), part(folder).stat().st_size
+    noticed = 0
+    for place in range(0, size, size // 80):
+        flip(part(folder), place)
+        try:
+            assert EpisodeDataset(folder).rows() == rows
+        except InvalidDataset:
+            noticed += 1
+        flip(part(folder), place)
+    assert noticed > 20 and validate(folder) == []
+
+
 def test_all_problems_are_listed(folder: Path) -> None:
     rewrite_shard(folder, spoil("measured", np.nan))
     rewrite_shard(folder, spoil("velocities", np.inf))

@@ -161,7 +161,7 @@ def write_part(folder: Path, shard: str, rows: Iterable[EpisodeRow]) -> None:
     parquet = _pyarrow().parquet
     table = _pyarrow().Table.from_pylist([asdict(row) for row in rows], schema=_schema())
     with whole_file(part_path(folder, shard)) as file:
-        parquet.write_table(table, file, compression="zstd")
+        parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def part_names(folder: Path) -> list[str]:
@@ -209,7 +209,8 @@ def _read_all(folder: Path, columns: list[str]) -> "pa.Table":
 def _read_table(folder: Path, shard: str, columns: list[str]) -> "pa.Table":
     pyarrow, path, schema = _pyarrow(), part_path(folder, shard), _schema_of(columns)
     try:
-        table = pyarrow.parquet.ParquetFile(path).read(columns=columns, use_threads=False).select(columns)
+        file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+        table = file.read(columns=columns, use_threads=False).select(columns)
         table = table if table.schema.equals(schema) else table.cast(schema)
     except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
         raise InvalidDataset(f"'{path}' is not a part of an index: {error}") from error

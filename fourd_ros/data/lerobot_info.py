@@ -165,6 +165,8 @@ class LeRobotFolder:
         """What LeRobot has no place for, by number of the episode."""
         path = place(self.folder, EXTRAS, chunk=chunk, file=file)
         table = read_table(path, ["episode_index", "metadata", "robot_description", "arrays"])
+        if any(column.null_count for column in table.columns):
+            raise InvalidDataset(f"'{path}' is damaged: it lacks values")
         return {row["episode_index"]: row for row in table.to_pylist()}
 
 
@@ -175,7 +177,7 @@ def open_table(path: Path) -> Any:
         InvalidDataset: missing, damaged, or too large.
     """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
         size = sum(group.total_byte_size for group in groups)
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -35,7 +35,7 @@ def write_tables(path: Path, schema: Any) -> Iterator[Callable[[Any], None]]:
         if isinstance(table, list):
             table = pa.Table.from_pylist(table, schema=schema)
         if writer is None:
-            writer = pq.ParquetWriter(file, schema or table.schema)
+            writer = pq.ParquetWriter(file, schema or table.schema, write_page_checksum=True)
         writer.write_table(table)
 
     with whole_file(path) as file:
