@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.depth_completion.fills import Fills, fill
-from fourd_ros.errors import InvalidImage, InvalidInput
+from fourd_ros.errors import InvalidImage, InvalidInput, InvalidModel
 from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder
 
@@ -89,20 +89,17 @@ class DepthCompleter:
             LicenceRefused: it is non-commercial and that was not allowed.
             MissingDependency: the runtime is not installed.
         """
+        opened = ModelFolder(folder)
+        if opened.model_class != cls.__name__:
+            raise InvalidModel(f"'{folder}' holds a {opened.model_class}, needed is a {cls.__name__}")
         if runtime == "torch":
             from fourd_ros.model_io.loading import load_component
 
             return cls(torch_network(load_component(folder, COMPONENT, allow_noncommercial=allow_noncommercial)))
         if runtime != "onnx":
             raise InvalidInput(f"runtime '{runtime}'; there are 'onnx' and 'torch'")
-        from fourd_ros.model_io.onnx_session import OnnxSession
-
-        opened = ModelFolder(folder)
         check_licence(opened.card, allow_noncommercial=allow_noncommercial)
-        path = opened.file(ONNX_FILE)
-        opened.check(INDEX, ONNX_FILE)
-        session = OnnxSession(path, threads=threads)
-        return cls(lambda inputs: session.run(**inputs))
+        return cls(_onnx_network(opened, threads))
 
     def complete(self, rgb: NDArray[np.uint8], depth: Floats, *, max_sigma: float = math.inf) -> Completed:
         """Fill the holes of one image.
@@ -155,6 +152,18 @@ def torch_network(network: "DepthCompletionNetwork") -> Network:
         return {name: getattr(opinion, name).float().cpu().numpy() for name in OUTPUTS}
 
     return run
+
+
+def _onnx_network(folder: ModelFolder, threads: int | None) -> Network:
+    from fourd_ros.model_io.onnx_session import OnnxSession
+
+    path = folder.file(ONNX_FILE)
+    folder.check(INDEX, ONNX_FILE)
+    session = OnnxSession(path, threads=threads)
+    names = (*session.inputs, *session.outputs)
+    if set(names) != {*INPUTS, *OUTPUTS}:
+        raise InvalidModel(f"'{path}' takes and gives {list(names)}, needed are {[*INPUTS, *OUTPUTS]}")
+    return lambda inputs: session.run(**inputs)
 
 
 def _inputs(rgb: NDArray[np.uint8], filled: Fills, block: int) -> dict[str, Floats]:

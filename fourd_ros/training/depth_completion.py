@@ -34,7 +34,10 @@ from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
 
 ERROR_WEIGHT = 10.0
-"""Of the error of the logarithm of depth, against its likelihood."""
+"""Of every error of the logarithm of depth, against its surprise."""
+
+SURE = 0.02
+"""Where the network expects to be off by no more, errors count most."""
 
 KNOWN_WEIGHT = 0.1
 """Of pixels that are no holes, against holes: there is little to learn from them."""
@@ -105,16 +108,19 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
         return DepthSamples(stills=stills, ranges=config.ranges, crop=config.crop, smallest_part=config.smallest_part)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
-        """Negative logarithm of the likelihood under the distribution that the network says, in holes.
+        """In holes: the error, and how surprising it is under the distribution that the network says.
 
-        Where the network is unsure the likelihood hardly asks for a better guess; the error itself, added to it, does.
+        The surprise teaches what is said about the error, not the depth: its gradient there is as large as the
+        network is sure, so what cannot be known (noise of the camera) would drown what can be learned.
         """
         opinion = network(batch["colour"], batch["fills"], batch["closeness"])
         error = (opinion.log_depth(batch["fills"]) - batch["target"]).abs()
         weight = batch["holes"] + KNOWN_WEIGHT * (batch["known"] - batch["holes"])
-        surprise = (1 + TAIL) * torch.log1p(error * torch.exp(-opinion.log_sigma)) + opinion.log_sigma
+        sigma = torch.exp(opinion.log_sigma)
+        surprise = (1 + TAIL) * torch.log1p(error.detach() / sigma) + opinion.log_sigma
+        importance = ERROR_WEIGHT + 1.0 / (sigma.detach() + SURE)
         return Loss(
-            per_sample=_mean(surprise + ERROR_WEIGHT * error, weight),
+            per_sample=_mean(surprise + importance * error, weight),
             terms={"log_depth_error": _mean(error, batch["holes"])},
         )
 
