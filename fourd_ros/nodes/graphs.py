@@ -192,6 +192,11 @@ _CAMERAS = Argument(
 _DESCRIPTION = Argument(
     name="robot_description_file", default="", description="URDF or xacro instead of the robot_description topic"
 )
+_DEPTH_COMPLETION = Argument(
+    name="depth_completion",
+    default="",
+    description="fill holes of depth images with this model: depth_completion (shipped) or a folder",
+)
 _TASK = Argument(name="task", default="", description="what the scene is made for; empty: as in the YAML")
 _SEED = Argument(name="seed", default="", description="of the simulated scene; empty: as in the YAML", type=int)
 _RATE = Argument(
@@ -207,6 +212,7 @@ WORLD_MODEL_NODE = NodeSpec(
         "use_sim_time": "use_sim_time",
         "cameras": "cameras",
         "robot_description_file": "robot_description_file",
+        "depth_completion": "depth_completion",
     },
 )
 SIMULATION_NODE = NodeSpec(
@@ -235,7 +241,7 @@ GRAPHS: dict[str, Graph] = {
             name="world_model",
             description="the world model beside your robot or simulator",
             nodes=(WORLD_MODEL_NODE,),
-            arguments=(_CAMERAS, _DESCRIPTION),
+            arguments=(_CAMERAS, _DESCRIPTION, _DEPTH_COMPLETION),
             next_steps=(TOPICS, ASK, LOOK),
         ),
         Graph(
@@ -264,6 +270,7 @@ GRAPHS: dict[str, Graph] = {
                 Argument(name="loop", default="true", description="start the bag over at its end", type=bool),
                 replace(_CAMERAS, default="[front, wrist]", description="camera namespaces"),
                 _DESCRIPTION,
+                _DEPTH_COMPLETION,
                 _TASK,
                 _SEED,
                 _RATE,
