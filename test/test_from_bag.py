@@ -323,3 +323,12 @@ def test_damage_in_the_middle_keeps_what_came_before(robot: HardwareBag, tmp_pat
     assert (
         np.array_equal(episode.measured, whole.measured[:kept]) and dropped["invalid_bag"].what == "the rest of the bag"
     )
+
+
+def test_a_calibration_without_a_frame_is_told(robot: HardwareBag, tmp_path: Path) -> None:
+    robot.camera("front", 1.9)
+    for _, _, _, message in robot.messages:
+        if "CameraInfo" in type(message).__name__:
+            message.header.frame_id = ""
+    episodes, dropped = read(robot.write(tmp_path / "bag"))
+    assert episodes == [] and "names no frame" in dropped["invalid_camera"].why

@@ -391,3 +391,29 @@ def test_times_that_films_do_not_have_are_refused(foreign: Path, tmp_path: Path)
     pq.write_table(frames.set_column(frames.column_names.index("timestamp"), "timestamp", late), foreign / DATA)
     with pytest.raises(InvalidDataset, match=r"12\.5 Hz"):
         _read(foreign, tmp_path / "back", fov=1.0)
+
+
+def test_a_film_that_lacks_pictures_is_refused(tmp_path: Path) -> None:
+    encode(iter(made_episode(0).views["front"].rgb), tmp_path / "slow.mp4", rate=5.0, video=LOSSLESS)
+    with pytest.raises(InvalidDataset, match=r"the picture at 0\.1.* is missing; the next is at 0\.2"):
+        list(decode(tmp_path / "slow.mp4", size=(32, 24), rate=10.0))
+
+
+def test_empty_places_beside_lerobots_tables_are_refused(copy: Path, tmp_path: Path) -> None:
+    path = copy / "meta/fourd/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[0]["robot_description"] = None
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(InvalidDataset, match="lacks values"):
+        read(plan_reading(copy, tmp_path / "back"))
+
+
+def test_a_flipped_bit_in_a_table_is_noticed(copy: Path, tmp_path: Path) -> None:
+    path = copy / DATA
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InvalidDataset, match=r"file-000\.parquet"):
+        read(plan_reading(copy, tmp_path / "back"))
