@@ -111,8 +111,9 @@ def convert_bag(job: BagJob, *, progress: Callable[[float], None] | None = None)
                 f"'{job.dataset}' has episodes of '{name}' that were made with other options ({path}); "
                 "name another data set"
             )
-        if former["report"] is not None:
-            return former["report"]
+        report: BagReport | None = former["report"]
+        if report is not None:
+            return report
     frames: dict[str, int] = {}
     dropped: list[Dropped] = []
     with EpisodeDatasetWriter(job.dataset, part=name) as writer:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from fourd_ros.errors import InvalidDataset
 from fourd_ros.strict_json import read_object
@@ -46,7 +47,7 @@ def read_card(folder: Path) -> DatasetCard:
     facts = read_object(path, error=InvalidDataset)
     if facts.get("format") != FORMAT:
         raise InvalidDataset(f"'{path}' has format {facts.get('format')}, this version reads {FORMAT}")
-    card = {field.name: facts.get(field.name) for field in fields(DatasetCard)}
+    card: dict[str, Any] = {field.name: facts.get(field.name) for field in fields(DatasetCard)}
     if not all(isinstance(text, str) for text in card.values()):
         raise InvalidDataset(f"'{path}' is damaged: {', '.join(card)} are texts, found {card}")
     return DatasetCard(**card)

@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 ATTEMPTS = 3
 """How often a job is begun whose worker dies."""
 
+_START_ATTEMPTS = 3
 _CONNECT_SECONDS = 5.0
 
 # One worker does one core's work; more threads would only get into each other's way.
@@ -170,13 +171,25 @@ def _join(ray: Any, *, workers: int, address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         _stay_on_loopback()
-        ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+        _start(ray, num_cpus=workers, include_dashboard=False, **quiet)
         return
     try:
         _check_reachable(address)
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         raise JobFailed(f"there is no Ray cluster at '{address}': {error}") from error
+
+
+def _start(ray: Any, **options: Any) -> None:
+    """Start a cluster here; on a busy machine Ray gives up after half a minute, and the next attempt succeeds."""
+    for attempt in range(1, _START_ATTEMPTS + 1):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray raises this very class
+            ray.shutdown()
+            if attempt == _START_ATTEMPTS:
+                raise JobFailed(f"Ray did not start here in {attempt} attempts: {error}") from error
 
 
 def _stay_on_loopback() -> None:
