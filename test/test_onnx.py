@@ -1,12 +1,15 @@
 """Export to ONNX beside torch, and sessions that say how they run."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fourd_ros import cli
 from fourd_ros.errors import ExportMismatch, InvalidInput, InvalidModel, MissingDependency
+from fourd_ros.model_io.folder import shipped_model
 from fourd_ros.model_io.onnx_export import OnnxSignature, export_onnx
 from fourd_ros.model_io.onnx_session import OnnxSession
 
@@ -160,3 +163,18 @@ def test_broken_and_absent_files_are_typed_errors(exported: Path, tmp_path: Path
     broken.write_bytes(exported.read_bytes()[:100])
     with pytest.raises(InvalidModel, match=r"broken\.onnx"):
         OnnxSession(broken)
+
+
+def test_the_command_exports_a_shipped_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["export", "onnx", "depth_completion", str(tmp_path), "--json"]) == 0
+    export = json.loads(capsys.readouterr().out)
+    assert max(export["deviations"].values()) < 1e-4 and not export["int8"]
+    session = OnnxSession(export["path"])
+    shipped = OnnxSession(shipped_model("depth_completion") / "network" / "model.onnx")
+    assert session.inputs == shipped.inputs
+    inputs = {
+        name: np.full([spec if isinstance(spec, int) else 32 for spec in value.shape], 0.5, value.dtype)
+        for name, value in session.inputs.items()
+    }
+    for name, value in session.run(**inputs).items():
+        np.testing.assert_allclose(value, shipped.run(**inputs)[name], atol=1e-5)
