@@ -427,7 +427,7 @@ def test_unknown_names(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(UnknownSystem, match="lpips"):
         find_converter("nobody")
     for name, said in (
-        ("toy_system:RULES", "no Converter"),
+        ("toy_system:RULES", "needed a Converter"),
         ("toy_system:nothing", "cannot be imported"),
         ("nowhere:CONVERTER", "cannot be imported"),
     ):

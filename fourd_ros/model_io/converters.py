@@ -5,10 +5,9 @@ A room adds its line here; a program with systems of its own adds its line befor
     CONVERTERS["my_system"] = "my_package.conversion:CONVERTER"
 """
 
-import importlib
-
 from fourd_ros.errors import UnknownSystem
 from fourd_ros.model_io.conversion_rules import Converter
+from fourd_ros.registries import find_registered
 
 CONVERTERS: dict[str, str] = {"lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER"}
 """Module and name of the `Converter` of each system."""
@@ -22,16 +21,9 @@ def find_converter(system: str) -> Converter:
 
     Raises:
         UnknownSystem: nothing is registered under that name, or the line leads nowhere.
+        MissingDependency: it needs a module that is not installed.
     """
-    line = system if ":" in system else CONVERTERS.get(system)
-    if line is None:
-        known = ", ".join(sorted(CONVERTERS))
-        raise UnknownSystem(f"no converter is registered for the system '{system}'; registered are: {known}")
-    module, _, name = line.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UnknownSystem(f"the converter '{line}' cannot be imported: {error}") from error
+    found = find_registered(CONVERTERS, system, what="converter", error=UnknownSystem, others=True)
     if not isinstance(found, Converter):
-        raise UnknownSystem(f"'{line}' is no Converter but a {type(found).__name__}")
+        raise UnknownSystem(f"converter '{system}' is a {type(found).__name__}; needed a Converter")
     return found

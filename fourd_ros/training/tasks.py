@@ -1,9 +1,9 @@
 """The trainings that `fourd train` knows by name."""
 
-import importlib
 from typing import Any
 
 from fourd_ros.errors import UnknownModel
+from fourd_ros.registries import find_registered
 
 TASKS: dict[str, str] = {
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
@@ -16,16 +16,11 @@ def load_task(name: str) -> type[Any]:
 
     Raises:
         UnknownModel: no such name, module or class.
+        MissingDependency: it needs a module that is not installed.
     """
     from fourd_ros.training.task import TrainingTask
 
-    module, _, attribute = TASKS.get(name, name).partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UnknownModel(
-            f"training '{name}' ({error}); there are {list(TASKS)}; your own is named as 'module:Class'"
-        ) from error
+    found = find_registered(TASKS, name, what="training", error=UnknownModel, others=True)
     if not (isinstance(found, type) and issubclass(found, TrainingTask)):
         raise UnknownModel(f"training '{name}' is {found!r}; needed a subclass of TrainingTask")
     return found

@@ -1,6 +1,5 @@
 """The question, the model that answers it, and the registry of models."""
 
-import importlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import numpy as np
 
 from fourd_ros.errors import InvalidTrajectory, LicenceRefused, MissingCamera, TooLarge, UnknownBackend
 from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout
+from fourd_ros.registries import find_registered
 from fourd_ros.robot.model import RobotModel
 
 Checkpoint = Callable[[float], None]
@@ -127,16 +127,10 @@ def load_backend(name: str, *, allow_noncommercial: bool = False) -> type[WorldM
 
     Raises:
         UnknownBackend: no such name, module or class.
+        MissingDependency: it needs a module that is not installed.
         LicenceRefused: the weights are non-commercial and that was not allowed.
     """
-    target = _BACKENDS.get(name, name)
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UnknownBackend(
-            f"backend '{name}' ({error}); shipped: {list(_BACKENDS)}; your own is named as 'module:Class'"
-        ) from error
+    found = find_registered(_BACKENDS, name, what="backend", error=UnknownBackend, others=True)
     if not (isinstance(found, type) and issubclass(found, WorldModel)):
         raise UnknownBackend(f"backend '{name}' is {found!r}, needed a subclass of fourd_ros WorldModel")
     if found.non_commercial and not allow_noncommercial:
