@@ -30,5 +30,5 @@ def find_class(registry: dict[str, str], name: str) -> type:
     """
     found = find_registered(registry, name, what="class", error=UnknownModel, others=False)
     if not isinstance(found, type):
-        raise UnknownModel(f"'{name}' is registered as '{registry[name]}', which is no class")
+        raise UnknownModel(f"class '{name}' is '{registry[name]}', which is no class")
     return found
