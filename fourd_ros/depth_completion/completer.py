@@ -22,7 +22,7 @@ Runtime = Literal["onnx", "torch"]
 
 COMPONENT = "network"
 ONNX_FILE = "network/model.onnx"
-INPUTS = ("colour", "fills", "closeness")
+INPUTS = ("colour", "fills", "closeness", "likeness")
 OUTPUTS = ("weights", "correction", "log_sigma")
 STRIDE = 32
 """Images are continued to a height and width that are multiples of this, enough for networks of five levels."""
@@ -115,7 +115,7 @@ class DepthCompleter:
         if rgb.shape != (*depth.shape, 3) or rgb.dtype != np.uint8:
             raise InvalidImage(f"colour is {rgb.dtype}{list(rgb.shape)}, needed uint8 {[*depth.shape, 3]} as the depth")
         completed, sigma = depth.astype(np.float32), np.full(depth.shape, np.nan, np.float32)
-        filled = fill(completed)
+        filled = fill(rgb, completed)
         if filled is None or filled.known.all():
             return Completed(depth=completed, sigma=sigma)
         metres, deviation = self._in_holes(rgb, filled)
@@ -137,7 +137,7 @@ def network_inputs(rgb: NDArray[np.uint8], filled: Fills, *, block: int = 1) -> 
     """What the network is shown of one image, each of shape [C, H, W], if it looks at one pixel in every block."""
     colour = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
     closeness = filled.closeness(unit=HALF_CLOSE * block)
-    return dict(zip(INPUTS, (colour, filled.images(), closeness), strict=True))
+    return dict(zip(INPUTS, (colour, filled.images(), closeness, filled.likeness()), strict=True))
 
 
 def torch_network(network: "DepthCompletionNetwork") -> Network:

@@ -5,22 +5,26 @@ plane is their linear interpolation.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Colours = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.signedinteger[Any]]
 Holes = tuple[Indices, Indices]
 
-FILLS = ("nearest", "smooth", "left", "right", "up", "down", "across", "along")
-"""The nearest known pixel; averages from coarse to fine; the first known pixel on each of four sides; between left and
-right, and between up and down."""
+SOURCES = ("nearest", "left", "right", "up", "down")
+"""The nearest known pixel, and the first known one on each of four sides."""
 
-DISTANCES = ("nearest", "left", "right", "up", "down")
-"""To which known pixels the distance is told."""
+FILLS = ("alike", *SOURCES, "smooth", "across", "along")
+"""The source of the most similar colour; every source; averages from coarse to fine; linear between left and right, and
+between up and down."""
+
+FAR_IS_UNLIKE = 0.3
+"""A source that is an image width away counts as if its colour (0..1) differed by so much more."""
 
 LEAST_DEPTH = 1e-3
 """Nearer than this [m] is not a depth."""
@@ -38,7 +42,8 @@ class Fills:
         log_depth: logarithm of known depth over `median`, 0 in holes, shape [H, W].
         holes: rows and columns of the holes, each of shape [N].
         in_holes: the same logarithm for the holes, in the order of `FILLS`, shape [K, N].
-        distances: of the holes, in the order of `DISTANCES`; infinite where there is nothing [pixels], shape [D, N].
+        distances: from the holes to their `SOURCES`; infinite where there is none [pixels], shape [S, N].
+        differences: of their colours, mean over the channels, 0..1; 1 where there is none, shape [S, N].
         median: of the known depth [m].
     """
 
@@ -47,6 +52,7 @@ class Fills:
     holes: Holes
     in_holes: Floats
     distances: Floats
+    differences: Floats
     median: float
 
     def images(self) -> Floats:
@@ -54,14 +60,19 @@ class Fills:
         return _painted(self.log_depth, self.holes, self.in_holes)
 
     def closeness(self, *, unit: float) -> Floats:
-        """1 where depth is known, falling with the `distances` to a half at `unit` [pixels], shape [D, H, W]."""
+        """1 where depth is known, falling with the `distances` to a half at `unit` [pixels], shape [S, H, W]."""
         return _painted(np.ones_like(self.log_depth), self.holes, unit / (unit + self.distances))
 
+    def likeness(self) -> Floats:
+        """1 where depth is known, less the more the colour of a source differs, shape [S, H, W]."""
+        return _painted(np.ones_like(self.log_depth), self.holes, 1 - self.differences)
 
-def fill(depth: Floats) -> Fills | None:
+
+def fill(rgb: Colours, depth: Floats) -> Fills | None:
     """Fill a depth image.
 
     Args:
+        rgb: colour of the same pixels, shape [H, W, 3].
         depth: [m], NaN in holes, shape [H, W].
 
     Returns:
@@ -76,18 +87,24 @@ def fill(depth: Floats) -> Fills | None:
     inverse[known] = median / values
     log_depth = np.zeros(depth.shape, np.float32)
     log_depth[known] = -np.log(inverse[known])
-    rows, columns = np.nonzero(~known)
-    holes = rows, columns
-    nearest, distance = _nearest(inverse, known, holes)
-    smooth = push_pull(inverse, known)[holes]
-    left, right, across, *sideways = _sides(inverse, known, holes, smooth, axis=1)
-    up, down, along, *upright = _sides(inverse, known, holes, smooth, axis=0)
+    holes = np.nonzero(~known)
+    rows, columns = holes
+    smooth = push_pull(inverse, known)[rows, columns]
+    sources = [_nearest(known, (rows, columns)), *_sides(known, (rows, columns), axis=1)]
+    sources += _sides(known, (rows, columns), axis=0)
+    found = np.stack([np.where(source.exists, inverse[source.place], smooth) for source in sources])
+    distances = np.stack([source.distance for source in sources])
+    differences = np.stack([_difference(rgb, source, (rows, columns)) for source in sources])
+    alike = np.argmin(differences + FAR_IS_UNLIKE / depth.shape[1] * distances, axis=0)
+    across, along = (_between(*found[pair], *distances[pair]) for pair in (slice(1, 3), slice(3, 5)))
+    chosen = np.take_along_axis(found, alike[None], axis=0)
     return Fills(
         known=known,
         log_depth=log_depth,
-        holes=holes,
-        in_holes=-np.log(np.stack([nearest, smooth, left, right, up, down, across, along])),
-        distances=np.stack([distance, *sideways, *upright]),
+        holes=(rows, columns),
+        in_holes=-np.log(np.concatenate([chosen, found, [smooth, across, along]])),
+        distances=distances,
+        differences=differences,
         median=median,
     )
 
@@ -120,16 +137,29 @@ def _painted(image: Floats, holes: Holes, in_holes: Floats) -> Floats:
     return copies
 
 
-def _nearest(values: Floats, known: Mask, holes: Holes) -> tuple[Floats, Floats]:
-    """Value and distance of the nearest known pixel of each hole."""
+class _Source(NamedTuple):
+    """Where the depth of each hole is taken from; all of shape [N]."""
+
+    place: Holes
+    exists: Mask
+    distance: Floats
+
+
+def _nearest(known: Mask, holes: Holes) -> _Source:
     import cv2
 
     distance, labels = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    by_label = np.zeros(labels.max() + 1, np.float32)
-    by_label[labels[known]] = values[known]
-    return by_label[labels[holes]], np.asarray(distance[holes], np.float32)
+    pixel = np.zeros(labels.max() + 1, np.intp)
+    pixel[labels[known]] = np.flatnonzero(known)
+    rows, columns = np.divmod(pixel[labels[holes]], known.shape[1])
+    return _Source((rows, columns), np.ones(len(rows), np.bool_), np.asarray(distance[holes], np.float32))
+
+
+def _difference(rgb: Colours, source: _Source, holes: Holes) -> Floats:
+    there, here = rgb[source.place].astype(np.int16), rgb[holes].astype(np.int16)
+    return np.where(source.exists, np.abs(there - here).sum(axis=1, dtype=np.float32) / (3 * 255), np.float32(1))
 
 
 def _halved(image: Floats) -> Floats:
@@ -148,28 +178,23 @@ def _doubled(image: Floats) -> Floats:
     return image
 
 
-def _sides(
-    values: Floats, known: Mask, holes: Holes, otherwise: Floats, *, axis: int
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """The first known values before and after each hole along `axis`, linear between them, and both distances.
-
-    Where there is none on one side it is taken from the other, where there is none at all from `otherwise`; all [N].
-    """
+def _sides(known: Mask, holes: Holes, *, axis: int) -> tuple[_Source, _Source]:
+    """The first known pixels before and after each hole along `axis`."""
     size = known.shape[axis]
     places = np.arange(size, dtype=np.int32)[:, None] if axis == 0 else np.arange(size, dtype=np.int32)
     last = np.maximum.accumulate(np.where(known, places, np.int32(-1)), axis=axis)[holes]
     reverse = np.flip(np.where(known, places, np.int32(size)), axis)
     following = np.flip(np.minimum.accumulate(reverse, axis=axis), axis)[holes]
-    has_last, has_following = last >= 0, following < size
 
-    def at(place: Indices, there: Mask) -> Floats:
-        place = np.where(there, place, 0)
-        found = values[place, holes[1]] if axis == 0 else values[holes[0], place]
-        return np.where(there, found, otherwise)
+    def source(place: Indices, exists: Mask) -> _Source:
+        safe = np.where(exists, place, 0)
+        distance = np.where(exists, np.abs(place - holes[axis]), np.inf).astype(np.float32)
+        return _Source((safe, holes[1]) if axis == 0 else (holes[0], safe), exists, distance)
 
-    before, after = at(last, has_last), at(following, has_following)
-    before, after = np.where(has_last, before, after), np.where(has_following, after, before)
-    back, ahead = (gap.astype(np.float32) for gap in (holes[axis] - last, following - holes[axis]))
-    between = before + back / (back + ahead) * (after - before)
-    nothing = np.float32(np.inf)
-    return before, after, between, np.where(has_last, back, nothing), np.where(has_following, ahead, nothing)
+    return source(last, last >= 0), source(following, following < size)
+
+
+def _between(before: Floats, after: Floats, back: Floats, ahead: Floats) -> Floats:
+    """Linear between two sources at distances `back` and `ahead`; the one that there is where the other is missing."""
+    share = np.where(np.isinf(back), 1.0, back / (back + np.where(np.isinf(back), 1.0, ahead))).astype(np.float32)
+    return before + share * (after - before)

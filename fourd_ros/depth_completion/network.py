@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fourd_ros.depth_completion.completer import INPUTS, OUTPUTS, STRIDE
-from fourd_ros.depth_completion.fills import DISTANCES, FILLS
+from fourd_ros.depth_completion.fills import FILLS, SOURCES
 from fourd_ros.errors import InvalidModel
 from fourd_ros.model_io.onnx_export import OnnxSignature
 
@@ -49,7 +49,7 @@ class Opinion(NamedTuple):
 
 
 class DepthCompletionNetwork(nn.Module):
-    """Colour, fills and how far they were fetched -> an `Opinion`.
+    """Colour, fills, how far they were fetched and from what colour -> an `Opinion`.
 
     Depth comes as logarithms of depth over its median, so any metric range will do. A network that has not been
     trained mostly takes the first of the fills.
@@ -68,7 +68,7 @@ class DepthCompletionNetwork(nn.Module):
             raise InvalidModel(f"{len(channels)} levels; needed are 1 to {int(math.log2(STRIDE))}")
         self.channels, self.fills = channels, fills
         pairs = list(pairwise(channels))
-        self.stem = nn.Conv2d(COLOURS + fills + len(DISTANCES), channels[0], 4, stride=2, padding=1)
+        self.stem = nn.Conv2d(COLOURS + fills + 2 * len(SOURCES), channels[0], 4, stride=2, padding=1)
         self.encoder = nn.ModuleList([Block(coarse) for _, coarse in pairs])
         self.down = nn.ModuleList([nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs])
         self.up = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs])
@@ -117,21 +117,22 @@ class DepthCompletionNetwork(nn.Module):
 
     def _example(self, *, height: int, width: int) -> dict[str, Tensor]:
         numbers = torch.Generator().manual_seed(height)
-        channels = (COLOURS, self.fills, len(DISTANCES))
+        channels = (COLOURS, self.fills, len(SOURCES), len(SOURCES))
         images = (torch.rand(1, count, height, width, generator=numbers) for count in channels)
         return dict(zip(INPUTS, images, strict=True))
 
-    def forward(self, colour: Tensor, fills: Tensor, closeness: Tensor) -> Opinion:
+    def forward(self, colour: Tensor, fills: Tensor, closeness: Tensor, likeness: Tensor) -> Opinion:
         """Judge the fills.
 
         Args:
             colour: red, green, blue in 0..1, shape [B, 3, H, W].
             fills: logarithms of depth over the median depth, shape [B, K, H, W].
-            closeness: 1 where depth is known, less the farther it was fetched, shape [B, D, H, W].
+            closeness: 1 where depth is known, less the farther a source is, shape [B, S, H, W].
+            likeness: 1 where depth is known, less the more the colour of a source differs, shape [B, S, H, W].
 
         Height and width are multiples of 2 to the number of levels.
         """
-        x = self.stem(torch.cat([colour - 0.5, fills, closeness], dim=1))
+        x = self.stem(torch.cat([colour - 0.5, fills, closeness, likeness], dim=1))
         skips = []
         for down, block in zip(self.down, self.encoder, strict=True):
             skips.append(x)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.depth_completion.completer import Completed, DepthCompleter
+from fourd_ros.depth_completion.fills import FILLS, fill
 from fourd_ros.depth_completion.sensor_noise import SensorRanges, find_edges
 from fourd_ros.evaluation.depth_metrics import COVERAGE, DEPTH_METRICS, MEDIAN_DEPTH_ERROR, depth_errors
 from fourd_ros.evaluation.metric import Metric
@@ -137,6 +138,7 @@ def fillers(completer: DepthCompleter) -> dict[str, Filler]:
         OURS: lambda image: completer.complete(image.still.rgb, image.measured),
         SURE: lambda image: completer.complete(image.still.rgb, image.measured, max_sigma=SURE_SIGMA),
         "nearest pixel": _certain(nearest),
+        "nearest of like colour": lambda image: _without_sigma(alike(image.still.rgb, image.measured)),
         "OpenCV Telea": _certain(lambda depth: inpaint(depth, method="telea")),
         BASELINE: _certain(lambda depth: inpaint(depth, method="navier-stokes")),
         LEAVE: _certain(lambda depth: depth),
@@ -183,6 +185,16 @@ def nearest(depth: Depth) -> Depth:
 
     places = distance_transform_edt(np.isnan(depth), return_distances=False, return_indices=True)
     return np.asarray(depth[tuple(places)])
+
+
+def alike(rgb: Pixels, depth: Depth) -> Depth:
+    """Holes get the depth of that source (nearest, or first on four sides) whose colour is most like their own."""
+    filled = fill(rgb, depth)
+    if filled is None:
+        return depth
+    completed = depth.copy()
+    completed[filled.holes] = filled.median * np.exp(filled.in_holes[FILLS.index("alike")])
+    return completed
 
 
 def inpaint(depth: Depth, *, method: str) -> Depth:
@@ -259,9 +271,13 @@ def _judged(image: HoleImage, filler: Filler) -> dict[str, float]:
     }
 
 
-def _certain(fill: Callable[[Depth], Depth]) -> Filler:
-    """A method that says nothing about its errors."""
-    return lambda image: Completed(depth=fill(image.measured), sigma=np.full_like(image.measured, np.nan))
+def _certain(method: Callable[[Depth], Depth]) -> Filler:
+    """A method that sees depth only."""
+    return lambda image: _without_sigma(method(image.measured))
+
+
+def _without_sigma(depth: Depth) -> Completed:
+    return Completed(depth=depth, sigma=np.full_like(depth, np.nan))
 
 
 def _at_edges(truth: Depth) -> Mask:

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fourd_ros.depth_completion.completer import COMPONENT, ONNX_FILE, Completed, DepthCompleter, torch_network
+from fourd_ros.depth_completion.completer import COMPONENT, INPUTS, ONNX_FILE, Completed, DepthCompleter, torch_network
 from fourd_ros.depth_completion.network import TAIL, DepthCompletionNetwork
 from fourd_ros.depth_completion.sensor_noise import Range, SensorRanges
 from fourd_ros.errors import InvalidConfig
@@ -113,7 +113,7 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
         The surprise teaches what is said about the error, not the depth: its gradient there is as large as the
         network is sure, so what cannot be known (noise of the camera) would drown what can be learned.
         """
-        opinion = network(batch["colour"], batch["fills"], batch["closeness"])
+        opinion = network(**{name: batch[name] for name in INPUTS})
         error = (opinion.log_depth(batch["fills"]) - batch["target"]).abs()
         weight = batch["holes"] + KNOWN_WEIGHT * (batch["known"] - batch["holes"])
         sigma = torch.exp(opinion.log_sigma)

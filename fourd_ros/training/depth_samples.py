@@ -48,10 +48,11 @@ class DepthSamples:
             measured = self.ranges.draw(rng).measure(
                 still.depth, rgb=still.rgb, labels=still.segmentation, camera=still.camera, rng=rng
             )
-            filled = fill(measured)
+            rgb = recoloured(still.rgb, rng)
+            filled = fill(rgb, measured)
             if filled is not None:
-                return sample_of(recoloured(still.rgb, rng), filled, still.depth)
-        nothing = fill(np.ones_like(still.depth))
+                return sample_of(rgb, filled, still.depth)
+        nothing = fill(still.rgb, np.ones_like(still.depth))
         assert nothing is not None
         return sample_of(still.rgb, nothing, still.depth)
 
