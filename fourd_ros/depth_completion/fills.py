@@ -196,5 +196,6 @@ def _sides(known: Mask, holes: Holes, *, axis: int) -> tuple[_Source, _Source]:
 
 def _between(before: Floats, after: Floats, back: Floats, ahead: Floats) -> Floats:
     """Linear between two sources at distances `back` and `ahead`; the one that there is where the other is missing."""
-    share = np.where(np.isinf(back), 1.0, back / (back + np.where(np.isinf(back), 1.0, ahead))).astype(np.float32)
-    return before + share * (after - before)
+    finite = np.where(np.isfinite(back), back, np.float32(1))
+    share = np.where(np.isfinite(back), finite / (finite + ahead), np.float32(1))
+    return np.asarray(before + share * (after - before), np.float32)
