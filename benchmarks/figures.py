@@ -257,6 +257,51 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        name="depth_completion",
+        anchor="OpenCV's inpainting of the same holes",
+        figures=(
+            Figure(
+                what="holes filled, 128 x 128", value=at("ms", "onnx", "p50", size="128 x 128"), unit="ms", at_most=8.0
+            ),
+            Figure(
+                what="holes filled, 640 x 480",
+                value=at("ms", "onnx", "p50", size="640 x 480"),
+                unit="ms",
+                at_most=120.0,
+            ),
+            Figure(
+                what="holes filled, 640 x 480, Navier-Stokes",
+                value=at("ms", "navier-stokes", "p50", size="640 x 480"),
+                unit="ms",
+            ),
+        ),
+    ),
+    Benchmark(
+        name="onnx_inference",
+        anchor="torch in fp32 with as many threads",
+        figures=tuple(
+            figure
+            for side in (128, 256)
+            for figure in (
+                Figure(
+                    what=f"hole filler's network, {side} x {side}",
+                    value=at("ms", "onnx fp32", "p50", network="depth_completion/network", side=side),
+                    unit="ms",
+                ),
+                Figure(
+                    what=f"the same in 8 bits, {side} x {side}",
+                    value=at("ms", "onnx int8", "p50", network="depth_completion/network", side=side),
+                    unit="ms",
+                ),
+                Figure(
+                    what=f"beside torch, {side} x {side}",
+                    value=at("ratio", network="depth_completion/network", side=side),
+                    unit="× torch",
+                ),
+            )
+        ),
+    ),
+    Benchmark(
         name="training",
         anchor="a bare PyTorch loop over the same network, samples and optimizer",
         figures=(
