@@ -65,11 +65,11 @@ class ArmController:
         node.subscribe(JointTrajectory, "arm_controller/joint_trajectory", self._follow, RESULT)
         GoalServer(node, FollowJointTrajectory, "arm_controller/follow_joint_trajectory", self._execute)
 
-    def _follow(self, message: JointTrajectory) -> tuple[RobotTrajectory, float, Command]:
+    def _follow(self, message: JointTrajectory) -> tuple[RobotTrajectory, Command]:
         """Begin to follow a trajectory that can be followed.
 
         Returns:
-            The trajectory, the time of its zero [s], and the command that was given.
+            The trajectory and the command that was given.
 
         Raises:
             FourdError: it is malformed, too old, or beyond the robot's limits.
@@ -83,35 +83,24 @@ class ArmController:
             max_duration=self._limits.max_duration,
             speed_tolerance=self._limits.speed_tolerance,
         )
-        start = stamp_to_ns(message.header.stamp) * 1e-9 or now.time
-        if start + trajectory.times[-1] < now.time:
+        start = stamp_to_ns(message.header.stamp) * 1e-9 or None
+        if start is not None and start + trajectory.times[-1] < now.time:
             raise TrajectoryTooOld(
                 f"the trajectory ended at {start + trajectory.times[-1]:.3f} s and it is {now.time:.3f} s; "
                 "stamp it with the clock of the simulation, or with 0 for now"
             )
-        return trajectory, start, self._motion.follow(trajectory, start=start, now=now.time)
+        return trajectory, self._motion.follow(trajectory, start=start)
 
     def _execute(self, handle: GoalHandle) -> Any:
-        try:
-            goal = self._begin(handle.request)
-        except FourdError as error:
-            self._node.report(error)
-            return _abort(handle, _code(error), str(error))
-        for instant in self._instants.follow():
-            handle.publish_feedback(goal.feedback(instant))
-            if handle.is_cancel_requested:
-                goal.command.hold(instant.time)
-                handle.canceled()
-                return Result(error_string="cancelled; the arm holds where it was commanded last")
-            if not goal.command.is_current:
-                return _abort(handle, Result.INVALID_GOAL, "preempted by a newer command or a reset")
-            violation = goal.violation(instant)
-            if violation is not None:
-                goal.command.hold(instant.time)
-                return _abort(handle, *violation)
-            if goal.is_reached(instant):
-                handle.succeed()
-                return Result(error_code=Result.SUCCESSFUL)
+        with self._instants.follow() as instants:
+            try:
+                goal = self._begin(handle.request)
+            except FourdError as error:
+                self._node.report(error)
+                return _abort(handle, _code(error), str(error))
+            for instant in instants:
+                if instant.time > goal.command.given and (result := _progress(handle, goal, instant)) is not None:
+                    return result
         return _abort(handle, Result.INVALID_GOAL, "the simulation was deactivated")
 
     def _begin(self, request: Any) -> "_Goal":
@@ -121,10 +110,9 @@ class ArmController:
         unknown = names - set(request.trajectory.joint_names)
         if unknown:
             raise InvalidJoints(f"tolerances of {sorted(unknown)}, which the trajectory does not move")
-        trajectory, start, command = self._follow(request.trajectory)
+        trajectory, command = self._follow(request.trajectory)
         return _Goal(
             trajectory=trajectory,
-            start=start,
             command=command,
             path_tolerance=_tolerances(request.path_tolerance, {}),
             goal_tolerance=_tolerances(
@@ -139,7 +127,6 @@ class _Goal:
     """A goal that is being followed; tolerances are position errors by joint name [rad | m]."""
 
     trajectory: RobotTrajectory
-    start: float
     command: Command
     path_tolerance: Mapping[str, float]
     goal_tolerance: Mapping[str, float]
@@ -147,7 +134,7 @@ class _Goal:
 
     @property
     def end(self) -> float:
-        return self.start + float(self.trajectory.times[-1])
+        return self.command.start + float(self.trajectory.times[-1])
 
     def violation(self, instant: Instant) -> tuple[int, str] | None:
         """Error code and text when a tolerance is exceeded."""
@@ -163,7 +150,7 @@ class _Goal:
 
     def feedback(self, instant: Instant) -> Any:
         names = self.trajectory.joint_names
-        elapsed = max(instant.time - self.start, 0.0)
+        elapsed = max(instant.time - self.command.start, 0.0)
         desired = np.array([instant.setpoint[name] for name in names])
         actual = np.array([instant.positions[name] for name in names])
         return FollowJointTrajectory.Feedback(
@@ -174,6 +161,25 @@ class _Goal:
             error=_point(desired - actual, elapsed),
             index=int(np.searchsorted(self.trajectory.times, elapsed, side="right")) - 1,
         )
+
+
+def _progress(handle: GoalHandle, goal: _Goal, instant: Instant) -> Any | None:
+    """Tell the client of an instant; the result when the goal ends there."""
+    handle.publish_feedback(goal.feedback(instant))
+    if handle.is_cancel_requested:
+        goal.command.hold()
+        handle.canceled()
+        return Result(error_string="cancelled; the arm holds where it was commanded last")
+    if not goal.command.is_current:
+        return _abort(handle, Result.INVALID_GOAL, "preempted by a newer command or a reset")
+    violation = goal.violation(instant)
+    if violation is not None:
+        goal.command.hold()
+        return _abort(handle, *violation)
+    if goal.is_reached(instant):
+        handle.succeed()
+        return Result(error_code=Result.SUCCESSFUL)
+    return None
 
 
 def _point(positions: Any, elapsed: float) -> JointTrajectoryPoint:

@@ -64,37 +64,40 @@ class GripperController:
         GoalServer(node, GripperCommand, "gripper_controller/gripper_cmd", self._execute)
 
     def _execute(self, handle: GoalHandle) -> Any:
-        instant = self._instants.newest
-        try:
-            target, end, command = self._begin(handle.request.command, instant)
-        except FourdError as error:
-            self._node.report(error)
-            handle.abort()
-            return self._outcome(GripperCommand.Result, instant)
-        moved = end
-        for instant in self._instants.follow():
-            speed = abs(instant.velocities[self._limits.joint])
-            moved = max(end, instant.time) if speed > STILL else moved
-            reached = abs(instant.positions[self._limits.joint] - target) < self._limits.tolerance
-            stalled = not reached and instant.time > moved + STALL_TIME
-            handle.publish_feedback(
-                self._outcome(GripperCommand.Feedback, instant, reached_goal=reached, stalled=stalled)
-            )
-            if handle.is_cancel_requested:
-                command.hold(instant.time)
-                handle.canceled()
-                break
-            if not command.is_current:
+        with self._instants.follow() as instants:
+            instant = self._instants.newest
+            try:
+                target, end, command = self._begin(handle.request.command)
+            except FourdError as error:
+                self._node.report(error)
                 handle.abort()
-                break
-            if reached or stalled:
-                handle.succeed()
-                return self._outcome(GripperCommand.Result, instant, reached_goal=reached, stalled=stalled)
-        else:
-            handle.abort()
-        return self._outcome(GripperCommand.Result, instant)
+                return self._outcome(GripperCommand.Result, instant)
+            moved = end
+            for instant in instants:
+                if instant.time <= command.given:
+                    continue
+                speed = abs(instant.velocities[self._limits.joint])
+                moved = max(end, instant.time) if speed > STILL else moved
+                reached = abs(instant.positions[self._limits.joint] - target) < self._limits.tolerance
+                stalled = not reached and instant.time > moved + STALL_TIME
+                handle.publish_feedback(
+                    self._outcome(GripperCommand.Feedback, instant, reached_goal=reached, stalled=stalled)
+                )
+                if handle.is_cancel_requested:
+                    command.hold()
+                    handle.canceled()
+                    break
+                if not command.is_current:
+                    handle.abort()
+                    break
+                if reached or stalled:
+                    handle.succeed()
+                    return self._outcome(GripperCommand.Result, instant, reached_goal=reached, stalled=stalled)
+            else:
+                handle.abort()
+            return self._outcome(GripperCommand.Result, instant)
 
-    def _begin(self, wanted: Any, now: Instant) -> tuple[float, float, Command]:
+    def _begin(self, wanted: Any) -> tuple[float, float, Command]:
         """Target position of the joint [m], time of arrival [s], and the command given."""
         target = wanted.position / 2
         if not (math.isfinite(target) and math.isfinite(wanted.max_effort)):
@@ -104,12 +107,13 @@ class GripperController:
                 f"a gap of {wanted.position:.4g} m between the fingers; possible: 0 to {2 * self._limits.opening:g}"
             )
         self._limit_effort(wanted.max_effort if wanted.max_effort > 0 else math.inf)
-        here = now.setpoint[self._limits.joint]
+        here = self._instants.newest.setpoint[self._limits.joint]
         duration = max(abs(target - here) / self._limits.speed, 1e-3)
         trajectory = RobotTrajectory(
             joint_names=(self._limits.joint,), times=np.array([0.0, duration]), positions=np.array([[here], [target]])
         )
-        return target, now.time + duration, self._motion.follow(trajectory, start=now.time, now=now.time)
+        command = self._motion.follow(trajectory)
+        return target, command.start + duration, command
 
     def _outcome(self, kind: Any, instant: Instant, *, reached_goal: bool = False, stalled: bool = False) -> Any:
         """``GripperCommand.Result`` or ``Feedback`` at an instant."""

@@ -1,7 +1,9 @@
-"""The newest state of a simulation, for those who wait for the next one."""
+"""The states of a simulation, tick after tick, for those who judge what became of a command."""
 
+import queue
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -30,7 +32,7 @@ class Instant:
 
 
 class Instants:
-    """A board on which one thread writes and many wait.
+    """A board on which one thread writes and many read.
 
     Args:
         first: the state before the first tick.
@@ -39,7 +41,8 @@ class Instants:
     def __init__(self, first: Instant) -> None:
         self._newest = first
         self._open = True
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._readers: list[queue.SimpleQueue[Instant | None]] = []
 
     @property
     def newest(self) -> Instant:
@@ -48,24 +51,28 @@ class Instants:
 
     def put(self, instant: Instant) -> None:
         """Write the state of a new tick."""
-        with self._changed:
+        with self._lock:
             self._newest = instant
-            self._changed.notify_all()
+            for reader in self._readers:
+                reader.put(instant)
 
     def close(self) -> None:
         """End every `follow`."""
-        with self._changed:
+        with self._lock:
             self._open = False
-            self._changed.notify_all()
+            for reader in self._readers:
+                reader.put(None)
 
-    def follow(self) -> Iterator[Instant]:
-        """The newest state, then the next ones as they come (some may be skipped), until `close`."""
-        seen: Instant | None = None
-        while True:
-            with self._changed:
-                while self._newest is seen and self._open:
-                    self._changed.wait()
-                if not self._open:
-                    return
-                seen = self._newest
-            yield seen
+    @contextmanager
+    def follow(self) -> Iterator[Iterator[Instant]]:
+        """Every state written from here on, none skipped however late it is read, until `close`."""
+        reader: queue.SimpleQueue[Instant | None] = queue.SimpleQueue()
+        with self._lock:
+            self._readers.append(reader)
+            if not self._open:
+                reader.put(None)
+        try:
+            yield iter(reader.get, None)
+        finally:
+            with self._lock:
+                self._readers.remove(reader)

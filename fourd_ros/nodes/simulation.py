@@ -95,7 +95,9 @@ class SimulationNode(FourdNode):
         )
 
     def start(self) -> None:
-        self._motion = CommandedMotion((ARM_JOINTS, (FINGER_JOINT,)), self._simulator.commanded_positions())
+        self._motion = CommandedMotion(
+            (ARM_JOINTS, (FINGER_JOINT,)), self._simulator.commanded_positions(), now=self._now_ns * 1e-9
+        )
         self._instants = Instants(self._look())
         self._topics = SimulatedTopics(
             self, description=self._description, kinematics=self._kinematics, cameras=self._simulator.camera_names
