@@ -19,6 +19,7 @@ from fourd_ros.errors import InvalidCamera, InvalidImage, InvalidJoints, Invalid
 from fourd_ros.geometry.camera import PinholeCamera
 
 __all__ = [
+    "ObjectMotion",
     "Observation",
     "PinholeCamera",
     "RobotRendering",
@@ -184,6 +185,23 @@ class RolloutView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObjectMotion:
+    """How one thing moves as a rigid body, by the model.
+
+    Args:
+        label: of its pixels in ``RolloutView.labels``, 16 or more.
+        pixels: True where it was observed, by view, shape [H, W].
+        motion: from where its points were observed to where they are at each time, in the world, shape [T, 4, 4].
+        sigma: standard deviation of the predicted place of its points [m], shape [T].
+    """
+
+    label: int
+    pixels: Mapping[str, Mask]
+    motion: FloatArray
+    sigma: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """One imagined future of one candidate.
 
@@ -201,6 +219,7 @@ class Rollout:
         trust: 0 (none) to 1; NaN unknown.
         flags: caveats.
         compute_time: wall time spent on it [s].
+        objects: what moves besides the robot; what is in none of them stays.
         T_world_robot: pose of the robot's root link, shape [4, 4].
     """
 
@@ -217,4 +236,5 @@ class Rollout:
     trust: float = float("nan")
     flags: RolloutFlags = field(default=RolloutFlags.NONE)
     compute_time: float = 0.0
+    objects: tuple[ObjectMotion, ...] = ()
     T_world_robot: FloatArray = field(default_factory=lambda: np.eye(4))

@@ -1,0 +1,1 @@
+"""Learned rungs of the ladder that run on two cores."""
