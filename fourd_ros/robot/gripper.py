@@ -1,12 +1,13 @@
 """Which links of a robot close on an object, and what lies between them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.geometry.transforms import apply
+from fourd_ros.geometry.transforms import apply, from_parts, invert
 from fourd_ros.robot.description import FIXED, SLIDING, Joint, Link, RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.surfaces import link_surface
@@ -74,6 +75,46 @@ class Gripper:
         travel = np.maximum((limits.upper - limits.lower)[columns], MIN_TRAVEL)
         return float(((positions - limits.lower[columns]) / travel).max())
 
+    @cached_property
+    def T_carrier_grasp(self) -> FloatArray:
+        """The grasp frame on the carrier, shape [4, 4].
+
+        Its origin lies between the finger tips, x is the direction in which the fingers close, z points from the
+        carrier to the tips. A gripper without visible fingers has the carrier's frame.
+        """
+        closed_and_open = np.zeros((2, len(self._kinematics.joint_names)))
+        closed_and_open[1, self._columns] = 1.0
+        poses = self._kinematics.link_poses(closed_and_open)
+        T_carrier_finger = [invert(poses[self.carrier]) @ poses[finger] for finger in self.fingers]
+        opening = [T[1, :3, 3] - T[0, :3, 3] for T in T_carrier_finger]
+        first, second = (apply(T[0], v) for T, v in zip(T_carrier_finger, self._vertices, strict=True))
+        if len(first) == 0 or len(second) == 0:
+            return np.eye(4)
+        centres = first.mean(axis=0), second.mean(axis=0)
+        x = _unit(opening[1] - opening[0])
+        along = (centres[0] + centres[1]) / 2
+        z = _unit(along - (along @ x) * x)
+        y = np.cross(z, x)
+        both = np.concatenate([first, second])
+        inner = ((first @ x).max() + (second @ x).min()) / 2
+        origin = inner * x + (both @ y).mean() * y + (both @ z).max() * z
+        return from_parts(np.stack([x, y, z], axis=1), origin)
+
+    def gaps(self, link_poses: Mapping[str, FloatArray]) -> FloatArray:
+        """Distance between the inner faces of the fingers [m].
+
+        Args:
+            link_poses: ``T_root_link`` by name, each of shape [*, 4, 4].
+
+        Returns:
+            Shape [*]; zeros without visible fingers.
+        """
+        T_grasp_root = invert(link_poses[self.carrier] @ self.T_carrier_grasp)
+        if any(len(vertices) == 0 for vertices in self._vertices):
+            return np.zeros(T_grasp_root.shape[:-2])
+        (first, second) = (T_grasp_root @ link_poses[finger] for finger in self.fingers)
+        return np.asarray(_extreme(second, self._vertices[1], np.min) - _extreme(first, self._vertices[0], np.max))
+
     def between_fingers(self, joint_positions: Mapping[str, float], points: NDArray[np.floating]) -> Mask:
         """Points between the outer halves of the two fingers.
 
@@ -107,6 +148,15 @@ class Gripper:
             & (c > (both @ beside).min() - FINGER_SLACK)
             & (c < (both @ beside).max() + FINGER_SLACK)
         )
+
+
+def _unit(vector: NDArray[np.floating]) -> FloatArray:
+    return np.asarray(vector / np.linalg.norm(vector), np.float64)
+
+
+def _extreme(T: FloatArray, vertices: NDArray[np.float32], choose: Callable[..., FloatArray]) -> FloatArray:
+    """Least or greatest x of vertices moved by T [*, 4, 4], shape [*]."""
+    return np.asarray(choose(T[..., None, 0, :3] @ vertices.T.astype(np.float64), axis=-1)[..., 0] + T[..., 0, 3])
 
 
 def _vertices(link: Link) -> NDArray[np.float32]:
