@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.geometry.hole_filling import fill_holes
+
 Floats = NDArray[np.float32]
 Colours = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -89,7 +91,7 @@ def fill(rgb: Colours, depth: Floats) -> Fills | None:
     log_depth[known] = -np.log(inverse[known])
     holes = np.nonzero(~known)
     rows, columns = holes
-    smooth = push_pull(inverse, known)[rows, columns]
+    smooth = fill_holes(inverse[..., None], known)[rows, columns, 0]
     sources = [_nearest(known, (rows, columns)), *_sides(known, (rows, columns), axis=1)]
     sources += _sides(known, (rows, columns), axis=0)
     found = np.stack([np.where(source.exists, inverse[source.place], smooth) for source in sources])
@@ -107,26 +109,6 @@ def fill(rgb: Colours, depth: Floats) -> Fills | None:
         differences=differences,
         median=median,
     )
-
-
-def push_pull(values: Floats, known: Mask) -> Floats:
-    """Fill holes with averages from ever coarser images.
-
-    Args:
-        values: shape [H, W].
-        known: which of them count, at least one, shape [H, W].
-
-    Source: Gortler et al. 1996, *The Lumigraph* (push-pull).
-    """
-    if known.all():
-        return values
-    height, width = values.shape
-    border = ((0, height % 2), (0, width % 2))
-    total, count = (
-        _halved(np.pad(image, border)) for image in (np.where(known, values, np.float32(0)), known.astype(np.float32))
-    )
-    coarse = push_pull((total / np.maximum(count, 1)).astype(np.float32), count > 0)
-    return np.where(known, values, _doubled(coarse)[:height, :width])
 
 
 def _painted(image: Floats, holes: Holes, in_holes: Floats) -> Floats:
@@ -160,22 +142,6 @@ def _nearest(known: Mask, holes: Holes) -> _Source:
 def _difference(rgb: Colours, source: _Source, holes: Holes) -> Floats:
     there, here = rgb[source.place].astype(np.int16), rgb[holes].astype(np.int16)
     return np.where(source.exists, np.abs(there - here).sum(axis=1, dtype=np.float32) / (3 * 255), np.float32(1))
-
-
-def _halved(image: Floats) -> Floats:
-    """Sums over blocks of 2 x 2."""
-    rows = image[0::2] + image[1::2]
-    return np.asarray(rows[:, 0::2] + rows[:, 1::2])
-
-
-def _doubled(image: Floats) -> Floats:
-    """Twice the size, linear between the centres of the pixels."""
-    for axis in (0, 1):
-        before = np.concatenate([image.take([0], axis), image], axis).take(range(image.shape[axis]), axis)
-        after = np.concatenate([image, image.take([-1], axis)], axis).take(range(1, image.shape[axis] + 1), axis)
-        pair = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis + 1)
-        image = pair.reshape([2 * n if i == axis else n for i, n in enumerate(image.shape)]).astype(np.float32)
-    return image
 
 
 def _sides(known: Mask, holes: Holes, *, axis: int) -> tuple[_Source, _Source]:
