@@ -138,6 +138,17 @@ def test_counters_reach_diagnostics(rclpy_context, spin, wait_for):
     assert worst.name == "worker: status"
 
 
+def test_a_warning_lasts_as_long_as_its_reason(rclpy_context, spin, wait_for):
+    node, listener, statuses, lacking = node_named("worker"), node_named("listener"), [], ["no weights"]
+    listener.create_subscription(DiagnosticArray, "/diagnostics", lambda m: statuses.extend(m.status), 10)
+    DiagnosticsPublisher(node, Counters(), period=0.05, warning=lambda: " ".join(lacking))
+    spin(node, listener)
+    wait_for(lambda: statuses)
+    assert (statuses[0].level, statuses[0].message) == (DiagnosticStatus.WARN, "no weights")
+    lacking.clear()
+    wait_for(lambda: statuses[-1].level == DiagnosticStatus.OK)
+
+
 def test_errors_are_counted_by_kind_and_the_last_is_remembered():
     counters = Counters()
     counters.error(InvalidImage("step is 7"))

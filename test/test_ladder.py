@@ -9,9 +9,10 @@ import pytest
 from rig import Rig
 from test_store import make_rollout
 
-from fourd_ros.errors import Cancelled, DeadlineMissed, LicenceRefused, UnknownBackend
+from fourd_ros.errors import Cancelled, DeadlineMissed, LicenceRefused, UnknownBackend, UnknownModel
+from fourd_ros.model_io.folder import find_model
 from fourd_ros.records import RobotTrajectory, Rollout
-from fourd_ros.world_model.base import Checkpoint, Question, WorldModel, load_backend
+from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, WorldModel, load_backend
 from fourd_ros.world_model.ladder import Ladder, Rung
 
 
@@ -40,6 +41,17 @@ class Restricted(Quick):
     backend = "restricted"
     non_commercial = True
     licence = "CC-BY-NC-4.0"
+
+
+class Weighty(Quick):
+    """Needs a model folder."""
+
+    backend = "weighty"
+
+    @classmethod
+    def from_options(cls, options: ModelOptions) -> "Weighty":
+        find_model(options.compact_model)
+        return cls()
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +150,22 @@ def test_non_commercial_weights_need_permission() -> None:
     with pytest.raises(LicenceRefused, match="allow_noncommercial"):
         load_backend(f"{__name__}:Restricted")
     assert load_backend(f"{__name__}:Restricted", allow_noncommercial=True) is Restricted
+
+
+def test_a_ladder_goes_on_without_the_rungs_whose_weights_are_not_there(question: Question) -> None:
+    names = [f"{__name__}:Quick", f"{__name__}:Weighty"]
+    shipped = Ladder.load(names, ModelOptions(compact_model="depth_completion"))
+    assert [model.backend for model in shipped.models] == ["quick", "weighty"] and not shipped.missing
+    without = Ladder.load(names, ModelOptions(compact_model="no_such_model"))
+    assert [model.backend for model in without.models] == ["quick"]
+    with pytest.raises(UnknownBackend, match=r"not loaded: no model 'no_such_model' is shipped.*offers \['quick'\]"):
+        without.plan(question, backend=names[1])
+    with pytest.raises(UnknownModel, match="depth_completion"):
+        Ladder.load(names[1:], ModelOptions(compact_model="no_such_model"))
+
+
+def test_a_ladder_does_not_go_on_without_what_may_not_be_used() -> None:
+    with pytest.raises(LicenceRefused):
+        Ladder.load([f"{__name__}:Quick", f"{__name__}:Restricted"], ModelOptions())
+    with pytest.raises(UnknownBackend):
+        Ladder.load([f"{__name__}:Quick", "no_such"], ModelOptions())

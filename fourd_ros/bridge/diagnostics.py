@@ -67,7 +67,8 @@ class Counters:
 class DiagnosticsPublisher:
     """Publishes counters on ``/diagnostics`` every `period` of steady time.
 
-    The level is ERROR while the last error is younger than `RECENT`, WARN until it is older than `REMEMBERED`, else OK.
+    The level is ERROR while the last error is younger than `RECENT`, WARN until it is older than `REMEMBERED` and while
+    there is a warning, else OK.
 
     Args:
         node: rclpy node.
@@ -75,6 +76,7 @@ class DiagnosticsPublisher:
         hardware_id: what the node stands for; the node's full name when empty.
         period: between messages [s].
         values: further key-values, asked at every message.
+        warning: asked at every message; a text that is not empty makes it one of level WARN.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class DiagnosticsPublisher:
         hardware_id: str = "",
         period: float = 1.0,
         values: Callable[[], Mapping[str, object]] = dict,
+        warning: Callable[[], str] = str,
     ) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
 
@@ -93,7 +96,7 @@ class DiagnosticsPublisher:
         self._node = node
         self._counters = counters
         self._hardware_id = hardware_id or node.get_fully_qualified_name()
-        self._values = values
+        self._values, self._warning = values, warning
         # A plain timer and publisher: diagnostics are wanted in every lifecycle state and while the clock is paused.
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period, self.publish, clock=steady_clock())
@@ -115,7 +118,8 @@ class DiagnosticsPublisher:
         from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
         snapshot = self._counters.snapshot()
-        level, message = DiagnosticStatus.OK, "ok"
+        warning = self._warning()
+        level, message = (DiagnosticStatus.WARN, warning) if warning else (DiagnosticStatus.OK, "ok")
         if snapshot.error_age < REMEMBERED:
             level = DiagnosticStatus.ERROR if snapshot.error_age < RECENT else DiagnosticStatus.WARN
             message = snapshot.last_error

@@ -1,7 +1,7 @@
 """Depth images without holes, as far as the network is sure."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -13,6 +13,7 @@ from fourd_ros.depth_completion.fills import Fills, fill
 from fourd_ros.errors import InvalidImage, InvalidInput, InvalidModel
 from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder
+from fourd_ros.model_io.onnx_session import PREFERENCE, OnnxSession, Processor
 
 if TYPE_CHECKING:
     from fourd_ros.depth_completion.network import DepthCompletionNetwork
@@ -73,6 +74,7 @@ class DepthCompleter:
         *,
         runtime: Runtime = "onnx",
         allow_noncommercial: bool = False,
+        processors: Sequence[Processor] = PREFERENCE,
         threads: int | None = None,
     ) -> Self:
         """The model of a folder; a quick way that needs no torch with the runtime ``onnx``.
@@ -81,6 +83,7 @@ class DepthCompleter:
             folder: model folder.
             runtime: what computes the network.
             allow_noncommercial: load it though its terms forbid commercial use.
+            processors: of onnxruntime, in the order of preference.
             threads: of onnxruntime; by default the cores this process may use.
 
         Raises:
@@ -99,7 +102,7 @@ class DepthCompleter:
         if runtime != "onnx":
             raise InvalidInput(f"runtime '{runtime}'; there are 'onnx' and 'torch'")
         check_licence(opened.card, allow_noncommercial=allow_noncommercial)
-        return cls(_onnx_network(opened, threads))
+        return cls(_onnx_network(opened, processors, threads))
 
     def complete(self, rgb: NDArray[np.uint8], depth: Floats, *, max_sigma: float = math.inf) -> Completed:
         """Fill the holes of one image.
@@ -154,12 +157,10 @@ def torch_network(network: "DepthCompletionNetwork") -> Network:
     return run
 
 
-def _onnx_network(folder: ModelFolder, threads: int | None) -> Network:
-    from fourd_ros.model_io.onnx_session import OnnxSession
-
+def _onnx_network(folder: ModelFolder, processors: Sequence[Processor], threads: int | None) -> Network:
     path = folder.file(ONNX_FILE)
     folder.check(INDEX, ONNX_FILE)
-    session = OnnxSession(path, threads=threads)
+    session = OnnxSession(path, processors=processors, threads=threads)
     names = (*session.inputs, *session.outputs)
     if set(names) != {*INPUTS, *OUTPUTS}:
         raise InvalidModel(f"'{path}' takes and gives {list(names)}, needed are {[*INPUTS, *OUTPUTS]}")

@@ -110,6 +110,10 @@ class FourdNode(LifecycleNode):
         """Key-values beside the counters on ``/diagnostics``."""
         return {}
 
+    def warning(self) -> str:
+        """What the node lacks while it works, for ``/diagnostics``; empty when it lacks nothing."""
+        return ""
+
     # What hooks use.
 
     @property
@@ -251,6 +255,7 @@ class FourdNode(LifecycleNode):
             self.counters,
             period=settings.diagnostics_period,
             values=lambda: {"state": self.state_label, **self.status()},
+            warning=self.warning,
         )
         self._alive.callback(diagnostics.destroy)
         clock = ClockWatch(self, on_jump=self._jumped, on_conflict=self.report, forward=settings.clock_jump_forward)

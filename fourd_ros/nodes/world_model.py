@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.depth_completion.completer import DepthCompleter
 from fourd_ros.errors import NoObservation
 from fourd_ros.model_io.folder import find_model
+from fourd_ros.model_io.onnx_session import PREFERENCE
 from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
 from fourd_ros.nodes.frame_service import collect_frames, frame_error_code
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
@@ -35,7 +37,7 @@ from fourd_ros.nodes.questions import QuestionLimits, make_question, observation
 from fourd_ros.records import Observation, Pixels, Rollout
 from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
-from fourd_ros.world_model.base import Checkpoint, Question, backend_names, load_backend
+from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, backend_names
 from fourd_ros.world_model.ladder import Ladder
 from fourd_ros.world_model.store import RolloutStore
 
@@ -88,6 +90,17 @@ class WorldModelParameters(NodeParameters):
     )
     backends: tuple[str, ...] = parameter(
         backend_names(), "rungs to load, quickest first; 'module:Class' for your own", fixed_while="configured"
+    )
+    compact_model: str = parameter(
+        ModelOptions().compact_model,
+        "weights of points and compact, a folder or the name of shipped ones",
+        fixed_while="configured",
+    )
+    network_processors: tuple[str, ...] = parameter(
+        PREFERENCE, "that run ONNX networks, the first that works", choices=PREFERENCE, fixed_while="configured"
+    )
+    network_threads: int = parameter(
+        0, "of an ONNX network; 0: as many as there are cores", minimum=0, maximum=1024, fixed_while="configured"
     )
     allow_noncommercial: bool = parameter(
         False, "load weights whose licence forbids commercial use", fixed_while="configured"
@@ -145,11 +158,13 @@ class WorldModelNode(FourdNode):
     def load(self) -> None:
         reuse_buffers()
         settings = self.parameters
-        load = partial(load_backend, allow_noncommercial=settings.allow_noncommercial)
-        self.ladder = Ladder(models=[load(name)() for name in settings.backends])
+        self.ladder = self._load_ladder()
         if settings.depth_completion:
             self._completer = DepthCompleter.from_folder(
-                find_model(settings.depth_completion), allow_noncommercial=settings.allow_noncommercial
+                find_model(settings.depth_completion),
+                allow_noncommercial=settings.allow_noncommercial,
+                processors=settings.network_processors,
+                threads=settings.network_threads or None,
             )
         if settings.robot_description_file:
             path = Path(settings.robot_description_file)
@@ -203,6 +218,26 @@ class WorldModelNode(FourdNode):
     def on_clock_jump(self, jump: ClockJump) -> None:
         if self.is_active:
             self._observer.clear()
+
+    def status(self) -> Mapping[str, object]:
+        return {"backends": ", ".join(model.backend for model in self.ladder.models)}
+
+    def warning(self) -> str:
+        return "; ".join(f"no backend '{name}': {error}" for name, error in self.ladder.missing.items())
+
+    def _load_ladder(self) -> Ladder:
+        settings = self.parameters
+        options = ModelOptions(
+            compact_model=settings.compact_model,
+            allow_noncommercial=settings.allow_noncommercial,
+            processors=settings.network_processors,
+            threads=settings.network_threads or None,
+        )
+        ladder = Ladder.load(settings.backends, options)
+        for name, error in ladder.missing.items():
+            self.counters.error(error)
+            self.get_logger().warning(f"goes on without backend '{name}': {error}")
+        return ladder
 
     # What the Imagine server needs.
 

@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from fourd_ros.errors import InvalidTrajectory, LicenceRefused, MissingCamera, TooLarge, UnknownBackend
+from fourd_ros.model_io.onnx_session import PREFERENCE, Processor
 from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout
 from fourd_ros.registries import find_registered
 from fourd_ros.robot.model import RobotModel
@@ -63,8 +64,25 @@ class Question:
         return pixels * len(self.times) * len(self.candidates) * self.num_samples
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What rungs with weights are made of, and what runs them.
+
+    Args:
+        compact_model: folder of the rungs `points` and `compact`, by path or by the name of a shipped one.
+        allow_noncommercial: load weights whose licence forbids commercial use.
+        processors: of ONNX networks, in the order of preference.
+        threads: of an ONNX network; None for the cores this process may use.
+    """
+
+    compact_model: str = "world_model_compact"
+    allow_noncommercial: bool = False
+    processors: tuple[Processor, ...] = PREFERENCE
+    threads: int | None = None
+
+
 class WorldModel(ABC):
-    """One rung of the ladder: made without arguments when the node is configured, used by one thread at a time."""
+    """One rung of the ladder: made when the node is configured, used by one thread at a time."""
 
     backend: ClassVar[str]
     """Registry name, repeated in every rollout."""
@@ -74,6 +92,17 @@ class WorldModel(ABC):
     """Seconds per million pixels imagined, believed until the first answers have been measured."""
     default_step: ClassVar[float] = 0.2
     """Time between frames when the question leaves it open [s]."""
+
+    @classmethod
+    def from_options(cls, options: ModelOptions) -> Self:
+        """The rung as a user wants it; one with weights reads them here.
+
+        Raises:
+            UnknownModel, InvalidModel, CorruptModel: its folder is not there, or not what it needs.
+            LicenceRefused: its weights are non-commercial and that was not allowed.
+            MissingDependency: what runs it is not installed.
+        """
+        return cls()
 
     @abstractmethod
     def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:

@@ -1,12 +1,20 @@
 """Climbing the rungs: quick previews first, the best answer that the deadline allows last."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
-from fourd_ros.errors import DeadlineMissed, UnknownBackend
+from fourd_ros.errors import (
+    DeadlineMissed,
+    FourdError,
+    MissingDependency,
+    MissingResource,
+    UnknownBackend,
+    UnknownModel,
+)
 from fourd_ros.records import Rollout
-from fourd_ros.world_model.base import Checkpoint, MeasuredCost, Question, WorldModel
+from fourd_ros.world_model.base import Checkpoint, MeasuredCost, ModelOptions, Question, WorldModel, load_backend
 
 
 @dataclass(frozen=True)
@@ -23,13 +31,39 @@ class Ladder:
 
     Args:
         models: in ascending order of quality and cost.
+        missing: rungs that were wanted and cannot be had here, by name, and why.
     """
 
     models: Sequence[WorldModel]
+    missing: Mapping[str, FourdError] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.rungs = tuple(Rung(model, MeasuredCost(type(model).declared_cost)) for model in self.models)
+
+    @classmethod
+    def load(cls, names: Sequence[str], options: ModelOptions) -> Self:
+        """The rungs of those names, without those whose library or weights are not installed.
+
+        Args:
+            names: registry names or ``module:Class``, quickest first.
+            options: what they are made of.
+
+        Raises:
+            UnknownBackend, LicenceRefused, InvalidModel: a rung is not what was meant, or may not be used.
+            MissingDependency, MissingResource, UnknownModel: not a single rung can be had.
+        """
+        models: list[WorldModel] = []
+        missing: dict[str, FourdError] = {}
+        for name in names:
+            try:
+                model = load_backend(name, allow_noncommercial=options.allow_noncommercial)
+                models.append(model.from_options(options))
+            except (MissingDependency, MissingResource, UnknownModel) as error:
+                missing[name] = error
+        if missing and not models:
+            raise next(iter(missing.values()))
+        return cls(models=models, missing=missing)
 
     def plan(self, question: Question, *, backend: str = "", seconds_left: float = float("inf")) -> tuple[Rung, ...]:
         """The rungs to climb: previews, then the answer.
@@ -45,7 +79,8 @@ class Ladder:
         """
         names = [rung.model.backend for rung in self.rungs]
         if backend and backend not in names:
-            raise UnknownBackend(f"backend '{backend}' is not loaded; this node offers {names}")
+            why = f": {self.missing[backend]}" if backend in self.missing else ""
+            raise UnknownBackend(f"backend '{backend}' is not loaded{why}; this node offers {names}")
         top = names.index(backend) if backend else len(names) - 1
         chosen: list[Rung] = []
         spent = 0.0

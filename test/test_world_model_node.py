@@ -1,0 +1,48 @@
+"""What the world model node makes of its parameters, without a robot."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from fourd_ros.nodes.world_model import WorldModelNode
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@pytest.fixture
+def make_node(rclpy_context: Any) -> Iterator[Callable[..., WorldModelNode]]:
+    """A node with these parameters that nobody started."""
+    nodes: list[WorldModelNode] = []
+
+    def make(**parameters: Any) -> WorldModelNode:
+        values = {"autostart": False, **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        nodes.append(WorldModelNode(parameter_overrides=overrides, use_global_arguments=False))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_a_node_without_the_weights_of_a_rung_says_so_and_offers_the_others(make_node: Any) -> None:
+    node = make_node(backends=["kinematic", "test_ladder:Weighty"], compact_model="no_such_model")
+    assert node.trigger_configure() == SUCCESS
+    assert node.status()["backends"] == "kinematic"
+    assert "no backend 'test_ladder:Weighty'" in node.warning() and "no_such_model" in node.warning()
+    assert node.counters["unknown_model"] == 1
+    assert node.trigger_cleanup() == SUCCESS and node.warning() == ""
+
+
+def test_a_node_without_any_rung_is_not_configured(make_node: Any) -> None:
+    node = make_node(backends=["test_ladder:Weighty"], compact_model="no_such_model")
+    assert node.trigger_configure() == FAILURE
+
+
+def test_options_reach_the_rungs(make_node: Any) -> None:
+    node = make_node(backends=["kinematic", "test_ladder:Weighty"], compact_model="depth_completion")
+    assert node.trigger_configure() == SUCCESS
+    assert node.status()["backends"] == "kinematic, weighty" and node.warning() == ""
