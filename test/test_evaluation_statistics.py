@@ -3,6 +3,7 @@ import pytest
 
 from fourd_ros.evaluation.statistics import (
     bootstrap_interval,
+    bootstrap_median,
     mean_of_known,
     wilson_interval,
 )
@@ -80,3 +81,21 @@ def test_mean_of_known_along_the_second_axis() -> None:
         mean_of_known(np.array([[1.0, np.nan], [np.nan, np.nan]]), axis=1),
         [1.0, np.nan],
     )
+
+
+def test_bootstrap_of_the_median_covers_it_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        interval = bootstrap_median(generator.exponential(size=40), resamples=300, seed=trial)
+        covered += bool(interval.low <= np.log(2) <= interval.high)
+    assert 0.9 <= covered / 200 <= 0.985
+
+
+def test_medians_of_two_columns_are_drawn_together() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 50)
+    shifted = bootstrap_median(values + 0.1, values)
+    assert [float(value) for value in (shifted.estimate, shifted.low, shifted.high)] == pytest.approx([0.1] * 3)
+    values[0] = np.nan
+    assert int(bootstrap_median(values).count) == 49
+    assert np.isnan(bootstrap_median(np.full(3, np.nan)).estimate)

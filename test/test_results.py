@@ -13,7 +13,7 @@ from fourd_ros.evaluation import results as results_module
 from fourd_ros.evaluation.metric import Metric, Verdict
 from fourd_ros.evaluation.results import Result, ResultTable
 from fourd_ros.evaluation.results_file import csv_text, read_csv, read_results, summary_csv_text, write_results
-from fourd_ros.evaluation.statistics import bootstrap_difference, bootstrap_interval
+from fourd_ros.evaluation.statistics import bootstrap_difference, bootstrap_interval, wilson_interval
 
 ERROR = Metric(name="error", title="error", unit="mm", scale=1000.0, tolerance=0.002, source="nobody")
 SCORE = Metric(name="score", higher_is_better=True)
@@ -213,3 +213,26 @@ def test_damaged_csv_is_refused(text: str, complaint: str, tmp_path: Path) -> No
     (tmp_path / "values.csv").write_text(text)
     with pytest.raises(InvalidResults, match=complaint):
         read_csv(tmp_path / "values.csv", title="t", metrics=(ERROR,))
+
+
+def test_a_metric_may_be_told_by_its_median_or_as_a_share() -> None:
+    """The median of a method is compared with that of the baseline; a share never has an interval of no width."""
+    middle = Metric(name="middle", average="median")
+    rate = Metric(name="rate", average="share", higher_is_better=True)
+    values = np.ones((9, 2, 2))
+    values[:, 0, 0], values[:, 1, 0] = [1, 2, 3, 4, 5, 6, 7, 8, 1000], np.arange(9) / 10
+    values[0, 1, 1] = np.nan
+    units = tuple(f"unit {index}" for index in range(9))
+    table = ResultTable(
+        title="t", metrics=(middle, rate), methods=("base", "other"), units=units, values=values, baseline="base"
+    )
+    found = table.aggregate()
+    assert float(found["base", "middle"].mean.estimate) == 5
+    assert found["other", "middle"].difference is not None
+    assert float(found["other", "middle"].difference.estimate) == pytest.approx(0.4 - 5)
+    assert found["other", "middle"].verdict is Verdict.BETTER
+    share = found["other", "rate"].mean
+    assert (float(share.estimate), int(share.count)) == (1.0, 8)
+    assert float(share.low) == pytest.approx(float(wilson_interval(8, 8).low)) and share.low < 0.8
+    with pytest.raises(InvalidResults, match="needed is one of"):
+        Metric(name="mode", average="mode")

@@ -5,7 +5,10 @@ from enum import Enum
 
 import numpy as np
 
+from fourd_ros.errors import InvalidResults
 from fourd_ros.evaluation.statistics import Interval
+
+AVERAGES = ("mean", "median", "share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,8 @@ class Metric:
             the value; None where nobody has said what is good.
         decimals: of a shown value; None: one where there is a unit, three for a ratio.
         source: where the formula comes from.
+        average: what the values of many units are told by: ``mean``, ``median``, or ``share`` for values between 0
+            (no) and 1 (yes), whose interval is Wilson's and does not vanish where all are alike.
     """
 
     name: str
@@ -36,6 +41,11 @@ class Metric:
     good: float | None = None
     decimals: int | None = None
     source: str = ""
+    average: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.average not in AVERAGES:
+            raise InvalidResults(f"the average of '{self.name}' is '{self.average}', needed is one of {AVERAGES}")
 
     @property
     def label(self) -> str:

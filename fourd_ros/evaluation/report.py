@@ -152,7 +152,8 @@ def _markdown_cell(aggregate: Aggregate) -> str:
 
 def _lead(table: ResultTable, confidence: float) -> str:
     units = f"{len(table.units)} {table.unit_name}{'' if len(table.units) == 1 else 's'}"
-    text = f"Means over {units} [{100 * confidence:g} % bootstrap interval]."
+    averages = ", ".join(dict.fromkeys(f"{metric.average}s" for metric in table.metrics)).capitalize()
+    text = f"{averages} over {units} [{100 * confidence:g} % bootstrap interval]."
     if table.baseline is not None:
         text += f" Verdicts come from the differences to “{table.baseline}”, paired by {table.unit_name}."
     if len(table.methods) > MAX_METHODS:

@@ -4,18 +4,34 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidResults, TooLarge
 from fourd_ros.evaluation.metric import Metric, Verdict, judge_difference
-from fourd_ros.evaluation.statistics import Interval, bootstrap_difference, bootstrap_interval
+from fourd_ros.evaluation.statistics import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_interval,
+    bootstrap_median,
+    wilson_interval,
+)
 
 FloatArray = NDArray[np.float64]
+_Intervals = dict[tuple[int, ...], Interval]
 
 MAX_VALUES = 20_000_000
 """Values of one table; a file that names more is refused before anything is allocated."""
+
+
+class _Options(TypedDict):
+    """Those of the bootstrap; see `ResultTable.aggregate`."""
+
+    confidence: float
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +58,7 @@ class Aggregate:
     Args:
         method: who was judged.
         metric: what the values mean.
-        mean: over the units with a known, finite value, shape [].
+        mean: over the units with a known, finite value (the median where the metric says so), shape [].
         infinite: units with an infinite value (the PSNR of equal images), which take no part in the mean.
         difference: to the baseline, paired by unit; None for the baseline itself, or where there is none.
         verdict: what the difference says.
@@ -169,7 +185,7 @@ class ResultTable:
     def aggregate(
         self, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
     ) -> dict[tuple[str, str], Aggregate]:
-        """Means with intervals by bootstrap over the units, by method and name of the metric.
+        """Averages with intervals over the units, by method and name of the metric (see `Metric.average`).
 
         Infinite values (the PSNR of equal images) take no part in means and differences; they are counted.
 
@@ -178,18 +194,14 @@ class ResultTable:
             resamples: number of bootstrap samples.
             seed: of the draws; equal tables and seeds give equal intervals.
         """
-        means = bootstrap_interval(self.values, confidence=confidence, resamples=resamples, seed=seed)
-        differences, base = None, -1
-        if self.baseline is not None:
-            base = self.methods.index(self.baseline)
-            differences = bootstrap_difference(
-                self.values, self.values[:, base : base + 1], confidence=confidence, resamples=resamples, seed=seed
-            )
+        options = _Options(confidence=confidence, resamples=resamples, seed=seed)
+        means, differences = self._intervals(options)
         infinite = np.isinf(self.values).sum(axis=0)
         table = {}
         for m, method in enumerate(self.methods):
             for k, metric in enumerate(self.metrics):
-                difference = differences[m, k] if differences and m != base else None
+                difference = differences.get((m, k))
+                base = self.methods.index(self.baseline) if self.baseline is not None else m
                 table[method, metric.name] = Aggregate(
                     method=method,
                     metric=metric,
@@ -199,6 +211,27 @@ class ResultTable:
                     verdict=judge_difference(metric, difference, means[base, k]) if difference else None,
                 )
         return table
+
+    def _intervals(self, options: "_Options") -> tuple[_Intervals, _Intervals]:
+        """Averages, and differences to the baseline where there is one, by indices of method and metric."""
+        places = list(np.ndindex(self.values.shape[1:]))
+        of_all = bootstrap_interval(self.values, **options)
+        means = {place: of_all[place] for place in places}
+        differences: _Intervals = {}
+        if self.baseline is not None:
+            base = self.methods.index(self.baseline)
+            to_base = bootstrap_difference(self.values, self.values[:, base : base + 1], **options)
+            differences = {place: to_base[place] for place in places if place[0] != base}
+        for m, k in places:
+            column = self.values[:, m, k]
+            if self.metrics[k].average == "share":
+                known = column[np.isfinite(column)]
+                means[m, k] = wilson_interval(known.sum(), len(known), confidence=options["confidence"])
+            elif self.metrics[k].average == "median":
+                means[m, k] = bootstrap_median(column, **options)
+                if (m, k) in differences:
+                    differences[m, k] = bootstrap_median(column, self.values[:, base, k], **options)
+        return means, differences
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:

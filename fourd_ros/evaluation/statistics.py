@@ -104,8 +104,42 @@ def bootstrap_difference(
     return bootstrap_interval(differences, confidence=confidence, resamples=resamples, seed=seed)
 
 
-def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
-    """Score interval of a success rate (Wilson 1927, JASA 22, 209-212).
+def bootstrap_median(
+    values: ArrayLike,
+    baseline: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of the median of known values, or of how far it lies above that of a baseline.
+
+    Args:
+        values: one for each unit, NaN unknown, shape [N].
+        baseline: of the same units, shape [N]; a unit counts only where both are known, and both are drawn together.
+        confidence: coverage between 0 and 1.
+        resamples: number of bootstrap samples.
+        seed: of the draws.
+
+    Raises:
+        ValueError: `confidence` is not between 0 and 1.
+    """
+    _check_confidence(confidence)
+    columns = np.stack(np.broadcast_arrays(np.asarray(values, np.float64), 0.0 if baseline is None else baseline))
+    known = columns[:, np.isfinite(columns).all(axis=0)]
+    if known.shape[1] == 0:
+        nothing = np.array(np.nan)
+        return Interval(estimate=nothing, low=nothing, high=nothing, count=np.array(0, np.int64))
+    medians = _resampled_medians(known, resamples, seed)
+    low, high = np.percentile(medians[0] - medians[1], 50.0 * np.array([1.0 - confidence, 1.0 + confidence]))
+    estimate, base = np.median(known, axis=1)
+    return Interval(
+        estimate=np.array(estimate - base), low=low, high=high, count=np.array(known.shape[1], dtype=np.int64)
+    )
+
+
+def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) -> Interval:
+    """Score interval of a success rate (Wilson 1927, JASA 22, 209-212); ties may count as half a success.
 
     Raises:
         ValueError: `successes` is not between 0 and `trials`, or `confidence` not between 0 and 1.
@@ -148,6 +182,17 @@ def _resampled_means(table: FloatArray, resamples: int, seed: int) -> FloatArray
         times = np.bincount(cells.ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
         means[start : start + len(draws)] = share(times @ filled, times @ known)
     return means
+
+
+def _resampled_medians(columns: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Medians of each of the columns [C, N] over units drawn with replacement, shape [C, resamples]."""
+    units, generator = columns.shape[1], np.random.default_rng(seed)
+    medians = np.empty((len(columns), resamples))
+    block = max(1, DRAWS_AT_ONCE // units)
+    for start in range(0, resamples, block):
+        draws = generator.integers(units, size=(min(block, resamples - start), units))
+        medians[:, start : start + len(draws)] = np.median(columns[:, draws], axis=-1)
+    return medians
 
 
 def _percentiles_of_known(samples: FloatArray, percentiles: FloatArray) -> FloatArray:
