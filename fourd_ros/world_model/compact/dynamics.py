@@ -1,0 +1,307 @@
+"""Predicted motions of things, for many commanded motions at once."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from fourd_ros.errors import InvalidInput, InvalidModel
+from fourd_ros.geometry.transforms import from_parts, interpolate
+from fourd_ros.model_io.card import check_licence
+from fourd_ros.model_io.folder import INDEX, ModelFolder
+from fourd_ros.records import FloatArray, Mask
+from fourd_ros.world_model.compact.gripper_path import SUBSTEP, Approach, GripperPath
+from fourd_ros.world_model.compact.things import Thing
+
+if TYPE_CHECKING:
+    from fourd_ros.world_model.compact.dynamics_network import PointDynamicsNetwork
+
+Floats = NDArray[np.float32]
+Runtime = Literal["onnx", "torch"]
+Network = Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
+
+COMPONENT = "dynamics"
+MEMBERS_FILE = "dynamics/members.onnx"
+STEP_FILE = "dynamics/step.onnx"
+STEP_OUTPUTS = ("rotation_next", "centre_next", "twist_next", "memory_next", "sigma")
+
+POINTS = 32
+"""Of every thing that the network is shown."""
+
+SUBSTEPS = 2
+"""Of a path in one step of the network."""
+
+REACH = 0.3
+"""Nothing happens to things that the grasp point passes at a greater distance, unless another thing is near [m]."""
+
+TOUCH = 0.12
+"""Things nearer to each other than this may push each other [m]."""
+
+STILL = 0.003
+"""What moves less than this is said to stand still [m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThingMotions:
+    """What becomes of K things under C commanded motions.
+
+    Args:
+        things: as given.
+        motion: from where their points were to where they are at each time, in the world, shape [C, K, T, 4, 4].
+        sigma: standard deviation of each coordinate of their points [m], shape [C, K, T].
+        members: which points of each thing take part, shape [C, N_k] each; the others stand still.
+    """
+
+    things: tuple[Thing, ...]
+    motion: FloatArray
+    sigma: FloatArray
+    members: tuple[Mask, ...]
+
+    @property
+    def moves(self) -> Mask:
+        """True where a thing moves at all, shape [C, K]."""
+        return np.asarray((self.motion != np.eye(4)).any(axis=(2, 3, 4)))
+
+    def sample(self, rng: np.random.Generator) -> "ThingMotions":
+        """Motions drawn from the predicted distribution: what moves ends elsewhere on its plane."""
+        count, things = self.motion.shape[:2]
+        shift = np.zeros((count, things, 1, 3))
+        shift[..., :2] = rng.normal(size=(count, things, 1, 2))
+        drawn = self.motion.copy()
+        drawn[..., :3, 3] += shift * self.sigma[..., None] * self.moves[..., None, None]
+        return replace(self, motion=drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """What computes the two parts of a `PointDynamicsNetwork`.
+
+    Args:
+        members: `DynamicsMembers`.
+        step: `DynamicsStep`.
+        memory: features that a thing remembers.
+    """
+
+    members: Network
+    step: Network
+    memory: int
+
+
+class PointDynamics:
+    """Predicts how things move when a gripper moves among them.
+
+    Args:
+        networks: what computes it.
+        sha256: of the model folder.
+    """
+
+    def __init__(self, networks: Networks, *, sha256: str = "") -> None:
+        self._networks = networks
+        self.sha256 = sha256
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path | str,
+        *,
+        runtime: Runtime = "onnx",
+        allow_noncommercial: bool = False,
+        threads: int | None = None,
+    ) -> Self:
+        """The model of a folder; the runtime ``onnx`` needs no torch.
+
+        Raises:
+            InvalidModel: the folder has no component ``dynamics``, or a file is missing.
+            CorruptModel: a file is not the one that was written.
+            LicenceRefused: it is non-commercial and that was not allowed.
+            MissingDependency: the runtime is not installed.
+        """
+        opened = ModelFolder(folder)
+        check_licence(opened.card, allow_noncommercial=allow_noncommercial)
+        if COMPONENT not in opened.components:
+            raise InvalidModel(f"'{folder}' has the components {list(opened.components)}, needed is '{COMPONENT}'")
+        if runtime == "torch":
+            from fourd_ros.model_io.loading import load_component
+
+            network = load_component(folder, COMPONENT, allow_noncommercial=allow_noncommercial)
+            return cls(torch_networks(network), sha256=opened.sha256)
+        if runtime != "onnx":
+            raise InvalidInput(f"runtime '{runtime}'; there are 'onnx' and 'torch'")
+        return cls(_onnx_networks(opened, threads), sha256=opened.sha256)
+
+    def predict(
+        self, things: Sequence[Thing], path: GripperPath, *, times: FloatArray, eye: FloatArray
+    ) -> ThingMotions:
+        """The most probable motion of every thing.
+
+        Args:
+            things: what may move.
+            path: of the gripper; held after its end.
+            times: instants from the observation [s], shape [T].
+            eye: where the things were seen from, in the world [m], shape [3].
+        """
+        count = len(path.frames)
+        motion = np.tile(np.eye(4), (count, len(things), len(times), 1, 1))
+        sigma = np.zeros((count, len(things), len(times)))
+        members = [np.ones((count, len(thing.points)), bool) for thing in things]
+        if things:
+            shown = np.stack([thing.points[representatives(thing.points)] for thing in things])
+            near = _may_move(shown, path)
+            if near.any():
+                chosen = [thing for thing, is_near in zip(things, near, strict=True) if is_near]
+                moved = self._simulate(chosen, shown[near], path, times, eye)
+                motion[:, near], sigma[:, near] = moved.motion, moved.sigma
+                for number, mask in zip(np.flatnonzero(near), moved.members, strict=True):
+                    members[number] = mask
+        return ThingMotions(things=tuple(things), motion=motion, sigma=sigma, members=tuple(members))
+
+    def _simulate(
+        self, things: Sequence[Thing], shown: FloatArray, path: GripperPath, times: FloatArray, eye: FloatArray
+    ) -> ThingMotions:
+        """Of things given by points [K, N, 3]."""
+        support = np.array([thing.support for thing in things])
+        weight = self._weights(shown, support, path)
+        scene = _scene(shown, weight, support, eye)
+        steps = max(1, math.ceil(round(float(times[-1]) / (SUBSTEPS * SUBSTEP), 6)))
+        frames, gaps = _held_to(path, SUBSTEPS * steps)
+        state = _begin(scene, self._networks.memory)
+        poses, deviations = [_motion(scene, state)], [np.zeros(weight.shape[:2])]
+        for step in range(steps):
+            moments = slice(SUBSTEPS * step, SUBSTEPS * (step + 1) + 1)
+            out = self._networks.step(scene | state | {"frames": frames[:, moments], "gaps": gaps[:, moments]})
+            state = {name: out[f"{name}_next"] for name in state}
+            poses.append(_motion(scene, state))
+            deviations.append(out["sigma"])
+        motion, sigma = _at(np.stack(poses, axis=2), np.stack(deviations, axis=2), times)
+        still = _greatest_displacement(motion, scene["origin"]) < STILL
+        motion[still] = np.eye(4)
+        members = tuple(_spread(thing.points, shown[k], weight[:, k] > 0.5) for k, thing in enumerate(things))
+        return ThingMotions(things=tuple(things), motion=motion, sigma=sigma, members=members)
+
+    def _weights(self, shown: FloatArray, support: FloatArray, path: GripperPath) -> Floats:
+        """How much every point takes part, shape [C, K, N]."""
+        approach = Approach.of(shown, path)
+        points = np.broadcast_to(shown, (len(path.frames), *shown.shape)).astype(np.float32)
+        logits = self._networks.members(
+            {
+                "points": points,
+                "height": points[..., 2] - support.astype(np.float32)[:, None],
+                "frame": approach.frame.astype(np.float32),
+                "later": approach.later.astype(np.float32),
+                "gap": approach.gap.astype(np.float32),
+            }
+        )["logits"]
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def representatives(points: FloatArray, *, count: int = POINTS) -> NDArray[np.intp]:
+    """Indices of `count` points spread over all of [N, 3], in random order; the same for the same number of points."""
+    return np.random.default_rng(0).permutation(np.linspace(0, len(points) - 1, count).round().astype(np.intp))
+
+
+def torch_networks(network: "PointDynamicsNetwork") -> Networks:
+    """`network` as functions of NumPy arrays."""
+    import torch
+
+    from fourd_ros.world_model.compact.dynamics_network import DynamicsMembers, DynamicsStep
+
+    def run(module: Any, names: Sequence[str]) -> Network:
+        def compute(inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+            device = next(module.parameters()).device
+            with torch.inference_mode():
+                out = module(**{name: torch.from_numpy(value).to(device) for name, value in inputs.items()})
+            values = out if isinstance(out, tuple) else (out,)
+            return {name: value.float().cpu().numpy() for name, value in zip(names, values, strict=True)}
+
+        return compute
+
+    return Networks(
+        members=run(DynamicsMembers(network), ("logits",)),
+        step=run(DynamicsStep(network), STEP_OUTPUTS),
+        memory=network.memory,
+    )
+
+
+def _onnx_networks(folder: ModelFolder, threads: int | None) -> Networks:
+    from fourd_ros.model_io.onnx_session import OnnxSession
+
+    folder.check(INDEX, MEMBERS_FILE, STEP_FILE)
+    members, step = (OnnxSession(folder.file(name), threads=threads) for name in (MEMBERS_FILE, STEP_FILE))
+    return Networks(
+        members=lambda inputs: members.run(**inputs),
+        step=lambda inputs: step.run(**inputs),
+        memory=int(folder.config(COMPONENT)["memory"]),
+    )
+
+
+def _may_move(shown: FloatArray, path: GripperPath) -> Mask:
+    """Things that the gripper comes near to, and those near to these; shape [K]."""
+    near = Approach.of(shown, path).distance.min(axis=0) < REACH
+    flat = shown.reshape(-1, 3)
+    apart = np.linalg.norm(flat[:, None] - flat, axis=-1).reshape(*shown.shape[:2], *shown.shape[:2]).min(axis=(1, 3))
+    return np.asarray(near | ((apart < TOUCH) & near).any(axis=1))
+
+
+def _scene(shown: FloatArray, weight: Floats, support: FloatArray, eye: FloatArray) -> dict[str, Floats]:
+    """Inputs of a step that stay the same; see `dynamics_network.Scene`."""
+    total = np.maximum(weight.sum(axis=2, keepdims=True), 1e-3)
+    origin = (shown * weight[..., None]).sum(axis=2) / total
+    scene = {
+        "points": shown - origin[:, :, None],
+        "weight": weight,
+        "height": origin[..., 2] - support,
+        "origin": origin,
+        "present": np.ones(weight.shape[:2]),
+        "eye": np.broadcast_to(eye, (len(weight), 3)),
+    }
+    return {name: value.astype(np.float32) for name, value in scene.items()}
+
+
+def _begin(scene: Mapping[str, Floats], memory: int) -> dict[str, Floats]:
+    """Everything stands still; see `dynamics_network.State`."""
+    shape = scene["weight"].shape[:2]
+    return {
+        "rotation": np.tile(np.eye(3, dtype=np.float32), (*shape, 1, 1)),
+        "centre": scene["origin"],
+        "twist": np.zeros((*shape, 6), np.float32),
+        "memory": np.zeros((*shape, memory), np.float32),
+    }
+
+
+def _motion(scene: Mapping[str, Floats], state: Mapping[str, Floats]) -> FloatArray:
+    """Of things since the start, in the world, shape [C, K, 4, 4]."""
+    rotation, origin = state["rotation"].astype(np.float64), scene["origin"].astype(np.float64)
+    return from_parts(rotation, state["centre"] - (rotation @ origin[..., None])[..., 0])
+
+
+def _held_to(path: GripperPath, last: int) -> tuple[Floats, Floats]:
+    """Frames and gaps at the substeps 0 .. `last`; after its end the gripper stands still."""
+    places = np.minimum(np.arange(last + 1), path.frames.shape[1] - 1)
+    return path.frames[:, places].astype(np.float32), path.gaps[:, places].astype(np.float32)
+
+
+def _at(poses: FloatArray, deviations: FloatArray, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Poses [C, K, S + 1, 4, 4] and deviations [C, K, S + 1] after every step, at `times` [T] instead."""
+    place = times / (SUBSTEPS * SUBSTEP)
+    before = np.minimum(np.floor(place + 1e-6).astype(np.intp), poses.shape[2] - 2)
+    share = np.clip(place - before, 0.0, 1.0)
+    motion = interpolate(poses[:, :, before], poses[:, :, before + 1], share)
+    return motion, (1 - share) * deviations[:, :, before] + share * deviations[:, :, before + 1]
+
+
+def _greatest_displacement(motion: FloatArray, origin: NDArray[np.floating]) -> FloatArray:
+    """Of points [C, K, 3] under motions [C, K, T, 4, 4] [m], shape [C, K]."""
+    moved = (motion[..., :3, :3] @ origin[:, :, None, :, None])[..., 0] + motion[..., :3, 3]
+    return np.asarray(np.linalg.norm(moved - origin[:, :, None], axis=-1).max(axis=2))
+
+
+def _spread(points: FloatArray, shown: FloatArray, part: Mask) -> Mask:
+    """What is said of some points, [C, S], for all [N, 3] by the nearest of them, shape [C, N]."""
+    if part.all():
+        return np.ones((len(part), len(points)), bool)
+    return np.asarray(part[:, cKDTree(shown).query(points)[1]])

@@ -1,0 +1,485 @@
+"""A small recurrent network that moves rigid things as a gripper pushes, grasps and lets go of them.
+
+Everything is expressed in the grasp frame of the moment, so it does not matter where on the table something happens.
+The motion of a thing in one step is what it would be if it were carried, gate by gate, plus what the network adds.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fourd_ros.model_io.onnx_export import OnnxSignature
+from fourd_ros.world_model.compact.dynamics import STEP_OUTPUTS
+
+NEAR, FAR = 0.012, 0.1
+"""Lengths at which positions are told finely and coarsely [m]."""
+
+MOVE, TURN = 0.01, 0.1
+"""Units of the motion that is added in a step [m, rad]."""
+
+LEAST_SIGMA = 5e-4
+"""Nothing is said to be surer than this [m]."""
+
+EXAMINED = 3
+"""Gripper places of a step: at its begin, in the middle, at its end."""
+
+OTHERS = 12
+"""The first points of every other thing, with which contact is looked for; a thing has at least as many."""
+
+PER_BATCH = ("eye", "frames", "gaps")
+"""Inputs of a step that have no size for things."""
+
+_POINT_FEATURES = 3 * 2 * EXAMINED + 2 * EXAMINED + 3 + 2 + 6 + 1
+_GLOBAL_FEATURES = 6 + EXAMINED + 3 + 3 + 6 + 3
+_MEMBER_FEATURES = 3 * 2 + 2 + 3 + 3
+_MEMBER_CONTEXT = 3 * 3 + 2
+
+
+class State(NamedTuple):
+    """Of all things of a batch between two steps.
+
+    Args:
+        rotation: of every thing since the start, about `centre`, shape [B, K, 3, 3].
+        centre: where its centroid is now, in the world [m], shape [B, K, 3].
+        twist: motion in the last step: metres, radians in the world's axes, shape [B, K, 6].
+        memory: shape [B, K, M].
+    """
+
+    rotation: Tensor
+    centre: Tensor
+    twist: Tensor
+    memory: Tensor
+
+
+class Scene(NamedTuple):
+    """What stays the same over the steps.
+
+    Args:
+        points: of every thing at the start, relative to its centroid, in the world's axes [m], shape [B, K, N, 3].
+        weight: of every point, 0 (stands still) to 1 (takes part in the motion), shape [B, K, N].
+        height: of every centroid over its support at the start [m], shape [B, K].
+        origin: centroids at the start, in the world [m], shape [B, K, 3].
+        present: 1 for a thing, 0 for padding, shape [B, K].
+        eye: where it was seen from, in the world [m], shape [B, 3].
+    """
+
+    points: Tensor
+    weight: Tensor
+    height: Tensor
+    origin: Tensor
+    present: Tensor
+    eye: Tensor
+
+
+class PointDynamicsNetwork(nn.Module):
+    """Motion of things, step after step.
+
+    Args:
+        width: features of a point.
+        memory: features that a thing remembers.
+    """
+
+    def __init__(self, *, width: int = 96, memory: int = 96) -> None:
+        super().__init__()
+        self.width, self.memory = width, memory
+        self.member_point = nn.Sequential(nn.Linear(_MEMBER_FEATURES, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU())
+        self.member_head = nn.Sequential(nn.Linear(128 + _MEMBER_CONTEXT, 64), nn.SiLU(), nn.Linear(64, 1))
+        self.point = nn.Sequential(
+            nn.Linear(_POINT_FEATURES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.surroundings = nn.Linear(2 * width + _GLOBAL_FEATURES, memory)
+        self.recurrence = nn.GRUCell(memory, memory)
+        self.head = nn.Sequential(nn.Linear(2 * memory, width), nn.SiLU(), nn.Linear(width, 11))
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.zero_()
+            last.bias[6:10] = -3.0
+        self.register_buffer("sigma_scale", torch.ones(()))
+
+    sigma_scale: Tensor
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The network of a ``config.json``."""
+        return cls(width=int(config["width"]), memory=int(config["memory"]))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return {"width": self.width, "memory": self.memory}
+
+    def begin(self, scene: Scene) -> State:
+        """Everything stands still."""
+        batch, things = scene.present.shape
+        identity = torch.eye(3, dtype=scene.points.dtype, device=scene.points.device)
+        return State(
+            rotation=identity.expand(batch, things, 3, 3),
+            centre=scene.origin,
+            twist=scene.origin.new_zeros(batch, things, 6),
+            memory=scene.origin.new_zeros(batch, things, self.memory),
+        )
+
+    def members(self, points: Tensor, height: Tensor, frame: Tensor, later: Tensor, gap: Tensor) -> Tensor:
+        """Which points of things take part in a motion (a drawer's front, not the cabinet), as logits.
+
+        Args:
+            points: in the world [m], shape [B, K, N, 3].
+            height: of every point over the support [m], shape [B, K, N].
+            frame: the grasp frame where it is nearest to the thing, in the world, shape [B, K, 4, 4].
+            later: where the grasp point is 0.4, 0.8 and 1.6 s after that, in the world [m], shape [B, K, 3, 3].
+            gap: between the fingers at that place and 0.8 s later [m], shape [B, K, 2].
+
+        Returns:
+            Shape [B, K, N].
+        """
+        local = _into(frame, points)
+        centre = local.mean(dim=2, keepdim=True)
+        features = torch.cat(
+            [*_scales(local), *_heights(height), (local - centre) / FAR, centre.expand_as(local) / FAR], dim=-1
+        )
+        each = self.member_point(features)
+        pooled = each.amax(dim=2, keepdim=True)
+        moved = _into(frame, later).flatten(2) / FAR
+        context = torch.cat([moved, gap / FAR], dim=-1)[:, :, None]
+        steps = points.shape[2]
+        known = torch.cat([pooled.expand(-1, -1, steps, -1), context.expand(-1, -1, steps, -1)], dim=-1)
+        logits: Tensor = self.member_head(torch.cat([each, known], dim=-1))[..., 0]
+        return logits
+
+    def advance(self, scene: Scene, state: State, frames: Tensor, gaps: Tensor) -> tuple[State, Tensor]:
+        """One step.
+
+        Args:
+            scene: what stays the same.
+            state: at its begin.
+            frames: ``T_world_grasp`` at its begin, middle and end, shape [B, 3, 4, 4].
+            gaps: between the fingers then [m], shape [B, 3].
+
+        Returns:
+            The state at its end, and the standard deviation of where the points of a thing are then [m], shape [B, K].
+        """
+        axes = frames[:, 0, :3, :3]
+        offsets = torch.einsum("bkij,bknj->bkni", state.rotation, scene.points)
+        world = offsets + state.centre[:, :, None]
+        each = self.point(self._point_features(scene, state, offsets, world, frames, gaps))
+        weight = scene.weight[..., None]
+        mean = (each * weight).sum(dim=2) / weight.sum(dim=2).clamp(min=1e-3)
+        highest = (each * weight).amax(dim=2)
+        around = self._global_features(scene, state, frames, gaps)
+        seen = functional.silu(self.surroundings(torch.cat([mean, highest, around], dim=-1)))
+        flat = self.recurrence(seen.flatten(0, 1), state.memory.flatten(0, 1))
+        memory = flat.reshape(state.memory.shape)
+        out = self.head(torch.cat([memory, seen], dim=-1))
+        gates = torch.sigmoid(out[..., 6:10])
+        carried_move, carried_turn = _carried(frames, state.centre)
+        move = _rotate(axes, gates[..., :3] * carried_move + MOVE * out[..., :3])
+        turn = _rotate(axes, gates[..., 3:4] * carried_turn + TURN * out[..., 3:6])
+        move, turn = move * scene.present[..., None], turn * scene.present[..., None]
+        sigma = LEAST_SIGMA + self.sigma_scale * MOVE * functional.softplus(out[..., 10] - 1.0)
+        following = State(
+            rotation=_rotation(turn) @ state.rotation,
+            centre=state.centre + move,
+            twist=torch.cat([move, turn], dim=-1),
+            memory=memory,
+        )
+        return following, sigma
+
+    def _point_features(
+        self, scene: Scene, state: State, offsets: Tensor, world: Tensor, frames: Tensor, gaps: Tensor
+    ) -> Tensor:
+        features = []
+        for moment in range(EXAMINED):
+            local = _into(frames[:, moment, None], world)
+            half = gaps[:, moment, None, None] / 2
+            features += [*_scales(local)]
+            features += [torch.tanh((side * local[..., :1] - half[..., None]) / NEAR) for side in (1.0, -1.0)]
+        axes = frames[:, 0, :3, :3]
+        rise = world[..., 2] - scene.origin[..., None, 2] + scene.height[..., None]
+        gap, motion = _nearest_other(scene, state, world)
+        features += [
+            _unrotate(axes, offsets) / FAR,
+            *_heights(rise),
+            torch.tanh(_unrotate(axes, gap) / (2 * NEAR)),
+            _unrotate(axes, motion) / MOVE,
+            scene.weight[..., None],
+        ]
+        return torch.cat(features, dim=-1)
+
+    def _global_features(self, scene: Scene, state: State, frames: Tensor, gaps: Tensor) -> Tensor:
+        axes = frames[:, 0, :3, :3]
+        things = state.centre.shape[1]
+        step = _inverse(frames[:, 0]) @ frames[:, 2]
+        gripper = torch.cat([step[:, :3, 3] / MOVE, _rotation_vector(step[:, :3, :3]) / TURN, gaps / FAR], dim=-1)
+        up = axes[:, 2, :]
+        sight = functional.normalize(scene.eye[:, None] - state.centre, dim=-1)
+        return torch.cat(
+            [
+                gripper[:, None].expand(-1, things, -1),
+                up[:, None].expand(-1, things, -1),
+                _unrotate(axes, sight[:, :, None])[:, :, 0],
+                _unrotate(axes, state.twist[:, :, None, :3])[:, :, 0] / MOVE,
+                _unrotate(axes, state.twist[:, :, None, 3:])[:, :, 0] / TURN,
+                torch.tanh(_into(frames[:, 0, None], state.centre[:, :, None])[:, :, 0] / (2 * FAR)),
+            ],
+            dim=-1,
+        )
+
+    def forward(
+        self,
+        points: Tensor,
+        present: Tensor,
+        support: Tensor,
+        eye: Tensor,
+        approach: Tensor,
+        later: Tensor,
+        approach_gap: Tensor,
+        frames: Tensor,
+        gaps: Tensor,
+    ) -> "Motion":
+        """The whole motion, for training.
+
+        Args:
+            points: of the things, in the world [m]; those that are missing are repeated, shape [B, K, N, 3].
+            present: 1 for a thing, 0 for padding, shape [B, K].
+            support: height of the plane below, in the world [m], shape [B, K].
+            eye: see `Scene`.
+            approach: `frame` of `members`, shape [B, K, 4, 4].
+            later: of `members`, shape [B, K, 3, 3].
+            approach_gap: `gap` of `members`, shape [B, K, 2].
+            frames: ``T_world_grasp`` at the observation and every half step after it, shape [B, 2 S + 1, 4, 4].
+            gaps: between the fingers then [m], shape [B, 2 S + 1].
+        """
+        height = points[..., 2] - support[..., None]
+        logits = self.members(points, height, approach, later, approach_gap)
+        scene = settle(points, torch.sigmoid(logits).detach(), present, support, eye)
+        state = self.begin(scene)
+        rotations, centres, sigmas = [], [], []
+        for begin in range(0, frames.shape[1] - 2, 2):
+            state, sigma = self.advance(scene, state, frames[:, begin : begin + 3], gaps[:, begin : begin + 3])
+            rotations.append(state.rotation)
+            centres.append(state.centre)
+            sigmas.append(sigma)
+        return Motion(
+            rotation=torch.stack(rotations, dim=1),
+            centre=torch.stack(centres, dim=1),
+            sigma=torch.stack(sigmas, dim=1),
+            origin=scene.origin,
+            members=logits,
+        )
+
+
+class Motion(NamedTuple):
+    """Of all things of a batch after each of S steps.
+
+    Args:
+        rotation: since the start, about the centroid, shape [B, S, K, 3, 3].
+        centre: where the centroid is [m], shape [B, S, K, 3].
+        sigma: standard deviation of the places of the points [m], shape [B, S, K].
+        origin: where the centroid was [m], shape [B, K, 3].
+        members: logits of the points that take part, shape [B, K, N].
+    """
+
+    rotation: Tensor
+    centre: Tensor
+    sigma: Tensor
+    origin: Tensor
+    members: Tensor
+
+
+def settle(points: Tensor, weight: Tensor, present: Tensor, support: Tensor, eye: Tensor) -> Scene:
+    """The scene of things whose points (in the world, [B, K, N, 3]) take part with a weight [B, K, N]."""
+    total = weight.sum(dim=2, keepdim=True).clamp(min=1e-3)
+    origin = (points * weight[..., None]).sum(dim=2) / total
+    return Scene(
+        points=points - origin[:, :, None],
+        weight=weight,
+        height=origin[..., 2] - support,
+        origin=origin,
+        present=present,
+        eye=eye,
+    )
+
+
+class DynamicsMembers(nn.Module):
+    """`PointDynamicsNetwork.members` as a network of its own, for ONNX."""
+
+    def __init__(self, network: PointDynamicsNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def onnx_signature(self) -> OnnxSignature:
+        """How it is called, for the export."""
+        inputs = _example_members(2, 3, 16)
+        return OnnxSignature(
+            inputs=inputs,
+            outputs=("logits",),
+            sizes={
+                name: {0: "batch", 1: "things"} | ({2: "points"} if name in ("points", "height") else {})
+                for name in inputs
+            },
+            others=(_example_members(1, 5, 24),),
+        )
+
+    def forward(self, points: Tensor, height: Tensor, frame: Tensor, later: Tensor, gap: Tensor) -> Tensor:
+        """See `PointDynamicsNetwork.members`."""
+        return self.network.members(points, height, frame, later, gap)
+
+
+class DynamicsStep(nn.Module):
+    """`PointDynamicsNetwork.advance` as a network of its own, for ONNX: `Scene` and `State` field by field."""
+
+    def __init__(self, network: PointDynamicsNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def onnx_signature(self) -> OnnxSignature:
+        """How it is called, for the export."""
+        inputs = _example_step(self.network.memory, 2, 3, 16)
+        return OnnxSignature(
+            inputs=inputs,
+            outputs=STEP_OUTPUTS,
+            sizes={
+                name: {0: "batch"}
+                | ({1: "things"} if name not in PER_BATCH else {})
+                | ({2: "points"} if name in ("points", "weight") else {})
+                for name in inputs
+            },
+            others=(_example_step(self.network.memory, 1, 5, 24),),
+        )
+
+    def forward(
+        self,
+        points: Tensor,
+        weight: Tensor,
+        height: Tensor,
+        origin: Tensor,
+        present: Tensor,
+        eye: Tensor,
+        rotation: Tensor,
+        centre: Tensor,
+        twist: Tensor,
+        memory: Tensor,
+        frames: Tensor,
+        gaps: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """See `PointDynamicsNetwork.advance`."""
+        scene = Scene(points, weight, height, origin, present, eye)
+        following, sigma = self.network.advance(scene, State(rotation, centre, twist, memory), frames, gaps)
+        return (*following, sigma)
+
+
+def _scales(local: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions in the grasp frame, coarse and fine, each [*, 3]."""
+    return torch.tanh(local / FAR), torch.tanh(local / (2 * NEAR))
+
+
+def _heights(rise: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.tanh(rise / NEAR)[..., None], torch.tanh(rise / FAR)[..., None]
+
+
+def _inverse(T: Tensor) -> Tensor:
+    """Of rigid transforms [*, 4, 4]; their upper three rows, [*, 3, 4] padded to [*, 4, 4]."""
+    rotation = T[..., :3, :3].transpose(-1, -2)
+    translation = -(rotation @ T[..., :3, 3:])
+    return torch.cat([torch.cat([rotation, translation], dim=-1), T[..., 3:, :]], dim=-2)
+
+
+def _into(frame: Tensor, points: Tensor) -> Tensor:
+    """World points [B, K, N, 3] in frames [B, K or 1, 4, 4]."""
+    return (points - frame[..., None, :3, 3]) @ frame[..., :3, :3]
+
+
+def _rotate(axes: Tensor, vectors: Tensor) -> Tensor:
+    """Vectors [B, K, 3] from axes [B, 3, 3] to the world."""
+    return vectors @ axes.transpose(-1, -2)
+
+
+def _unrotate(axes: Tensor, vectors: Tensor) -> Tensor:
+    """Vectors [B, K, N, 3] from the world to axes [B, 3, 3]."""
+    return vectors @ axes[:, None]
+
+
+def _carried(frames: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """Motion of centroids [B, K, 3] and turn that they had in the gripper's hand, in its axes, each [B, K, 3]."""
+    step = _inverse(frames[:, 0]) @ frames[:, 2]
+    local = _into(frames[:, 0, None], centre[:, :, None])[:, :, 0]
+    move = local @ step[:, :3, :3].transpose(-1, -2) + step[:, None, :3, 3] - local
+    return move, _rotation_vector(step[:, :3, :3])[:, None].expand_as(move)
+
+
+def _rotation_vector(rotation: Tensor) -> Tensor:
+    """Of small rotations [*, 3, 3] (the skew part; exact to the third order), shape [*, 3]."""
+    skew = rotation - rotation.transpose(-1, -2)
+    return torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], dim=-1) / 2
+
+
+def _rotation(vector: Tensor) -> Tensor:
+    """Rotation about a vector [*, 3] by its length, shape [*, 3, 3]; source: Rodrigues' formula."""
+    angle_squared = (vector * vector).sum(dim=-1, keepdim=True)[..., None] + 1e-12
+    angle = angle_squared.sqrt()
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(*vector.shape[:-1], 3, 3)
+    identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return identity + torch.sin(angle) / angle * cross + (1 - torch.cos(angle)) / angle_squared * (cross @ cross)
+
+
+def _nearest_other(scene: Scene, state: State, world: Tensor) -> tuple[Tensor, Tensor]:
+    """For every point: the way to the nearest point of another thing, and how that thing moved in the last step.
+
+    Far away and nothing where there is no other thing; each of shape [B, K, N, 3].
+    """
+    batch, things, count, _ = world.shape
+    few = world[:, :, :OTHERS].reshape(batch, 1, things * OTHERS, 3)
+    squared = (
+        (world * world).sum(-1, keepdim=True) + (few * few).sum(-1)[:, :, None] - 2 * world @ few.transpose(-1, -2)
+    ).reshape(batch, things, count, things, OTHERS)
+    own = torch.eye(things, dtype=torch.bool, device=world.device)[None, :, None, :, None]
+    absent = (scene.present == 0)[:, None, None, :, None]
+    least, place = squared.masked_fill(own | absent, 1.0).flatten(3).min(dim=-1)
+    chosen = place.reshape(batch, things * count, 1).expand(batch, things * count, 3)
+    target = torch.gather(few[:, 0], 1, chosen).reshape(world.shape)
+    moved = state.twist[:, :, None, :3].expand(batch, things, OTHERS, 3).reshape(batch, things * OTHERS, 3)
+    motion = torch.gather(moved, 1, chosen).reshape(world.shape)
+    near = (least < FAR**2)[..., None]
+    return torch.where(near, target - world, torch.full_like(world, FAR)), motion * near
+
+
+def _example_members(batch: int, things: int, points: int) -> dict[str, Tensor]:
+    numbers = torch.Generator().manual_seed(batch)
+    return {
+        "points": 0.1 * torch.rand(batch, things, points, 3, generator=numbers),
+        "height": 0.1 * torch.rand(batch, things, points, generator=numbers),
+        "frame": torch.eye(4).repeat(batch, things, 1, 1),
+        "later": 0.1 * torch.rand(batch, things, 3, 3, generator=numbers),
+        "gap": 0.08 * torch.rand(batch, things, 2, generator=numbers),
+    }
+
+
+def _example_step(memory: int, batch: int, things: int, points: int) -> dict[str, Tensor]:
+    numbers = torch.Generator().manual_seed(batch)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=numbers)
+
+    frames = torch.eye(4).repeat(batch, EXAMINED, 1, 1)
+    frames[..., :3, 3] += 0.01 * random(batch, EXAMINED, 3)
+    return {
+        "points": 0.1 * (random(batch, things, points, 3) - 0.5),
+        "weight": random(batch, things, points),
+        "height": 0.1 * random(batch, things),
+        "origin": random(batch, things, 3),
+        "present": torch.ones(batch, things),
+        "eye": random(batch, 3) + 1.0,
+        "rotation": torch.eye(3).repeat(batch, things, 1, 1),
+        "centre": random(batch, things, 3),
+        "twist": 0.01 * (random(batch, things, 6) - 0.5),
+        "memory": random(batch, things, memory) - 0.5,
+        "frames": frames,
+        "gaps": 0.08 * random(batch, EXAMINED),
+    }
