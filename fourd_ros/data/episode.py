@@ -29,6 +29,9 @@ from fourd_ros.whole_file import whole_file
 
 FloatArray = NDArray[np.float64]
 
+ROBOT_ID = 255
+"""Of the robot in segmentations."""
+
 FORMAT = 2
 MAX_BYTES = 4 * 1024**3
 MAX_METADATA_BYTES = 16 * 1024**2

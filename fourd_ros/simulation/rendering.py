@@ -10,9 +10,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.data.episode import ROBOT_ID as ROBOT_ID
 from fourd_ros.errors import MissingDependency
 
-ROBOT_ID = 255
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}
 DEBIAN_PACKAGES = {"osmesa": "libosmesa6", "egl": "libegl1 libegl-mesa0"}
 
