@@ -11,11 +11,13 @@ from fourd_ros.registries import find_registered
 MODELS: dict[str, str] = {
     "DepthCompleter": "fourd_ros.depth_completion.completer:DepthCompleter",
     "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
+    "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
 }
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
 
 NETWORKS: dict[str, str] = {
     "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
+    "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
 }
 """Networks of the library ``fourd_ros``: ``from_config(mapping)`` makes one, ``config`` gives the mapping."""

@@ -7,6 +7,7 @@ from fourd_ros.registries import find_registered
 
 TASKS: dict[str, str] = {
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
+    "points": "fourd_ros.training.points:PointsTask",
 }
 """Name -> ``module:Class``, a `TrainingTask`; a model adds its line."""
 

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from fourd_ros.errors import InvalidInput, InvalidModel
 from fourd_ros.geometry.transforms import from_parts, interpolate
-from fourd_ros.model_io.card import check_licence
+from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder
 from fourd_ros.records import FloatArray, Mask
 from fourd_ros.world_model.compact.gripper_path import SUBSTEP, Approach, GripperPath
@@ -103,6 +103,11 @@ class PointDynamics:
     def __init__(self, networks: Networks, *, sha256: str = "") -> None:
         self._networks = networks
         self.sha256 = sha256
+
+    @classmethod
+    def from_components(cls, components: Mapping[str, Any], card: ModelCard) -> Self:
+        """The model of a folder that `load_model` has read: it runs in torch."""
+        return cls(torch_networks(components[COMPONENT]))
 
     @classmethod
     def from_folder(

@@ -1,0 +1,253 @@
+"""Training of the point dynamics: how things move when the gripper touches them."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from fourd_ros.model_io.card import ModelCard
+from fourd_ros.model_io.folder import write_model
+from fourd_ros.model_io.onnx_export import export_onnx
+from fourd_ros.training.config import TaskConfig
+from fourd_ros.training.points_samples import PointSamples, SampleOptions, prepare_samples
+from fourd_ros.training.settings import setting
+from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
+from fourd_ros.world_model.compact.dynamics import COMPONENT, MEMBERS_FILE, STEP_FILE
+from fourd_ros.world_model.compact.dynamics_network import (
+    DynamicsMembers,
+    DynamicsStep,
+    Motion,
+    PointDynamicsNetwork,
+)
+
+FloatArray = NDArray[np.float64]
+
+INPUTS = ("points", "present", "support", "eye", "approach", "later", "approach_gap", "frames", "gaps")
+
+STILL_WEIGHT = 0.15
+"""Of a thing that stands still, against one that moves."""
+
+SOFT = 0.2
+"""Errors below this are squared rather than absolute [cm]."""
+
+MEMBER_WEIGHT = 0.3
+SIGMA_WEIGHT = 0.05
+"""Of what is said about points that take part and about errors, against the error itself [cm]."""
+
+CENTIMETRES = 100.0
+FRAME_STEPS = 2
+"""Steps of the network from one recorded frame to the next."""
+
+TIME_WEIGHTS = (0.5, 1.5)
+"""Of the errors at the first and at the last frame."""
+
+COVERED = 0.8
+"""Share of errors that the interval of the calibrated deviation shall hold."""
+
+QUANTILE = 1.2816
+"""Half width of the central 80 % of a normal distribution, in standard deviations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsDataSettings:
+    """Episodes of `fourd data tabletop`, and the samples that are made of them once."""
+
+    episodes: Path = setting(Path("out/tabletop/train"), "data set to train on")
+    validation: Path = setting(Path("out/tabletop/validation"), "data set held out")
+    samples: Path = setting(Path("out/points_samples"), "where samples are kept", changes_result=False)
+    limit: int | None = setting(None, "number of training episodes; null for all", minimum=1)
+    validation_limit: int = setting(200, "number of validation episodes", minimum=1)
+    starts: tuple[int, ...] = setting((0, 4, 8), "frames of an episode that samples begin with", minimum=0)
+    noisy: float = setting(0.4, "share of observations through a simulated depth camera", minimum=0.0, maximum=1.0)
+    workers: int = setting(2, "processes that make samples", minimum=1, changes_result=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsNetworkSettings:
+    """The network."""
+
+    width: int = setting(96, "features of a point", minimum=8)
+    memory: int = setting(96, "features that a thing remembers", minimum=8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsConfig(TaskConfig):
+    """Everything that a run needs."""
+
+    data: PointsDataSettings = setting(PointsDataSettings, "what is trained on")
+    network: PointsNetworkSettings = setting(PointsNetworkSettings, "what is trained")
+
+
+class PointsTask(TrainingTask[PointsConfig]):
+    """What the training loop needs to know of the point dynamics."""
+
+    config_class = PointsConfig
+    primary = "moved_mean_mm"
+
+    def network(self) -> PointDynamicsNetwork:
+        """A network under which nothing moves much."""
+        settings = self.config.network
+        return PointDynamicsNetwork(width=settings.width, memory=settings.memory)
+
+    def dataset(self) -> PointSamples:
+        """Samples of the training episodes; those that are missing are made first."""
+        return self._samples(self.config.data.episodes, self.config.data.limit, "train")
+
+    def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
+        """Errors of the points' places, which points take part, and how surprising the errors are."""
+        motion = network(**{name: batch[name] for name in INPUTS})
+        error = _point_errors(motion, batch)
+        places = _place_error(error, batch)
+        per_thing = (
+            places + MEMBER_WEIGHT * _member_surprise(motion, batch) + SIGMA_WEIGHT * _surprise(motion, error, batch)
+        )
+        importance = batch["present"] * (STILL_WEIGHT + (1 - STILL_WEIGHT) * batch["moved"])
+        total = importance.sum(dim=1).clamp(min=STILL_WEIGHT)
+        return Loss(
+            per_sample=(per_thing * importance).sum(dim=1) / total,
+            terms={"place_cm": (places * importance).sum(dim=1) / total},
+        )
+
+    def validate(self, network: torch.nn.Module) -> Validation:
+        """Errors at the last frame of things that moved, and false motion of those that did not."""
+        found = self._findings(network)
+        moved, mixed = found["moved"] > 0, found["mixed"] > 0
+        error, still = found["error"][moved] * 1000, found["travel"][~moved]
+        return Validation(
+            metrics={
+                "moved_mean_mm": float(error.mean()),
+                "moved_median_mm": float(np.median(error)),
+                "within_25_mm": float((error < 25).mean()),
+                "false_motion": float((still > 0.01).mean()),
+                "member_accuracy": float(found["members"][mixed].mean()) if mixed.any() else float("nan"),
+                "covered_80": float((found["deviation"][moved] < QUANTILE).mean()),
+            }
+        )
+
+    def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
+        """The model folder, its deviations calibrated on the validation episodes."""
+        assert isinstance(network, PointDynamicsNetwork)
+        found = self._findings(network)
+        network.sigma_scale *= float(np.quantile(found["deviation"][found["moved"] > 0], COVERED)) / QUANTILE
+        with tempfile.TemporaryDirectory() as place:
+            files = {MEMBERS_FILE: DynamicsMembers(network), STEP_FILE: DynamicsStep(network)}
+            for name, module in files.items():
+                export_onnx(module, module.onnx_signature(), Path(place, Path(name).name))
+            write_model(
+                folder,
+                {COMPONENT: network},
+                card=_card(self.config, metrics),
+                model_class="PointDynamics",
+                extra={name: Path(place, Path(name).name) for name in files},
+            )
+
+    def _samples(self, episodes: Path, limit: int | None, name: str) -> PointSamples:
+        settings = self.config.data
+        options = SampleOptions(starts=settings.starts, noisy=settings.noisy)
+        with PartialState().main_process_first():
+            return prepare_samples(episodes, settings.samples / name, options, limit=limit, workers=settings.workers)
+
+    @cached_property
+    def _validation_batches(self) -> Sequence[Batch]:
+        settings = self.config.data
+        samples = self._samples(settings.validation, settings.validation_limit, "validation").plain()
+        size = 64
+        rng = np.random.default_rng(0)
+        rows = [samples.sample(index, rng) for index in range(len(samples))]
+        return [
+            {name: torch.from_numpy(np.stack([np.asarray(row[name]) for row in part])) for name in rows[0]}
+            for part in (rows[begin : begin + size] for begin in range(0, len(rows), size))
+        ]
+
+    def _findings(self, network: torch.nn.Module) -> dict[str, FloatArray]:
+        """Of every thing of the validation samples; see `_judge`."""
+        device = next(network.parameters()).device
+        rows = []
+        with torch.no_grad():
+            for batch in self._validation_batches:
+                placed = {name: value.to(device) for name, value in batch.items()}
+                rows.append(_judge(network(**{name: placed[name] for name in INPUTS}), placed))
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _frames(values: Tensor) -> Tensor:
+    """The steps of [B, S, ...] that end with a frame."""
+    return values[:, FRAME_STEPS - 1 :: FRAME_STEPS]
+
+
+def _point_errors(motion: Motion, batch: Batch) -> Tensor:
+    """Predicted minus true places [m], shape [B, K, N, T, 3]."""
+    local = batch["points"] - motion.origin[:, :, None]
+    placed = torch.einsum("btkij,bknj->bknti", _frames(motion.rotation), local)
+    return placed + _frames(motion.centre).transpose(1, 2)[:, :, None] - batch["target"]
+
+
+def _place_error(error: Tensor, batch: Batch) -> Tensor:
+    """Mean distance [cm] of the points that take part; later frames count more; shape [B, K]."""
+    distance = error.norm(dim=-1) * CENTIMETRES
+    soft = torch.where(distance < SOFT, distance**2 / (2 * SOFT), distance - SOFT / 2)
+    late = torch.linspace(*TIME_WEIGHTS, error.shape[3], device=error.device)
+    weight = batch["moving"][..., None] * (batch["known"] * late)[:, None, None]
+    return (soft * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)).clamp(min=1e-3)
+
+
+def _member_surprise(motion: Motion, batch: Batch) -> Tensor:
+    """About the points of things that moved, shape [B, K]."""
+    surprise = functional.binary_cross_entropy_with_logits(motion.members, batch["moving"], reduction="none")
+    return surprise.mean(dim=2) * batch["moved"] * (1.0 + 3.0 * batch["mixed"])
+
+
+def _mean_errors(error: Tensor, batch: Batch) -> Tensor:
+    """Over the points that take part [m], shape [B, K, T, 3]."""
+    weight = batch["moving"][..., None, None]
+    return (error * weight).sum(dim=2) / weight.sum(dim=2).clamp(min=1.0)
+
+
+def _surprise(motion: Motion, error: Tensor, batch: Batch) -> Tensor:
+    """Of the errors of places under a double exponential distribution, shape [B, K]; teaches its width alone."""
+    sigma = _frames(motion.sigma).transpose(1, 2)
+    off = _mean_errors(error, batch).detach().abs().mean(dim=-1)
+    known = batch["known"][:, None]
+    return ((off / sigma + sigma.log()) * known).sum(dim=2) / known.sum(dim=2).clamp(min=1.0)
+
+
+def _judge(motion: Motion, batch: Batch) -> dict[str, FloatArray]:
+    """Of every thing: did it move; are its points mixed; error and predicted travel at the last frame [m]; share of
+    points whose part in the motion is told rightly; error in standard deviations, shape [*, 3] (others [*])."""
+    things = batch["present"] > 0
+    last = batch["known"].sum(dim=1).long() - 1
+    row = torch.arange(len(last), device=last.device)
+    mean = _mean_errors(_point_errors(motion, batch), batch)[row, :, last]
+    sigma = _frames(motion.sigma)[row, last]
+    travel = _frames(motion.centre)[row, last] - motion.origin
+    right = ((motion.members > 0) == (batch["moving"] > 0)).float().mean(dim=2)
+    found = {
+        "moved": batch["moved"],
+        "mixed": batch["mixed"] * batch["moved"],
+        "error": mean.norm(dim=-1),
+        "travel": travel.norm(dim=-1),
+        "members": right,
+        "deviation": mean.abs() / sigma[..., None],
+    }
+    return {name: value[things].double().cpu().numpy() for name, value in found.items()}
+
+
+def _card(config: PointsConfig, metrics: Mapping[str, float]) -> ModelCard:
+    return ModelCard(
+        name="point_dynamics",
+        system="world_model_compact",
+        purpose="Says how things on a table move when a robot's gripper pushes, grasps or drops them.",
+        licence="Apache-2.0",
+        data=f"Episodes of '{config.data.episodes.name}' made by 'fourd data tabletop'.",
+        limits="Trained in simulation, with one kind of two-finger gripper; rigid things and parts of fixtures only.",
+        metrics={"validation": {name: float(value) for name, value in metrics.items()}},
+        metrics_command="fourd evaluate world-model --model MODEL",
+    )
