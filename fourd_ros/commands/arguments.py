@@ -8,13 +8,12 @@ from typing import Any
 
 def positive_int(text: str) -> int:
     """A whole number from 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got '{text}'")
-    return value
+    return _whole(text, least=1)
+
+
+def non_negative_int(text: str) -> int:
+    """A whole number from 0."""
+    return _whole(text, least=0)
 
 
 def positive_float(text: str) -> float:
@@ -58,6 +57,16 @@ def renaming(text: str) -> tuple[str, str]:
     if not separator or not old or not new:
         raise argparse.ArgumentTypeError(f"'{text}' is not like /recorded/name:=/new/name")
     return old, new
+
+
+def _whole(text: str, *, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got '{text}'")
+    return value
 
 
 def _finite(text: str) -> float:

@@ -9,6 +9,7 @@ from fourd_ros.commands import (
     data_info,
     data_pack,
     data_split,
+    data_tabletop,
     data_to_lerobot,
     data_validate,
     data_view,
@@ -24,6 +25,7 @@ VERBS: dict[str, ModuleType] = {
     "split": data_split,
     "validate": data_validate,
     "pack": data_pack,
+    "tabletop": data_tabletop,
 }
 
 EXAMPLES = [module.EXAMPLES[0] for module in VERBS.values()]

@@ -29,6 +29,7 @@ SERVOS: dict[str, tuple[float, float, float, float]] = {
 _ROBOT_CONTACT, _SCENE_CONTACT = 1, 2
 _HIDDEN_GROUP = 3
 _FINGER_FRICTION = (1.2, 0.02, 0.0005)
+_ROLLING_FRICTION = 0.0001
 _SHADOW_MAP = 512
 _FLOOR_LEVEL = -0.75
 _SHAPES = {
@@ -141,7 +142,7 @@ def _add_table(robot: mujoco.MjSpec, table: TableSpec) -> None:
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=[table.size[0] / 2, table.size[1] / 2, thickness / 2],
         pos=[*table.centre, -thickness / 2],
-        friction=[table.friction, 0.005, 0.0001],
+        friction=[table.friction, 0.005, _ROLLING_FRICTION],
         material=_add_material(robot, "table", table.appearance),
         contype=_SCENE_CONTACT,
         conaffinity=_ROBOT_CONTACT | _SCENE_CONTACT,
@@ -153,8 +154,8 @@ def _add_light(robot: mujoco.MjSpec, name: str, light: LightSpec) -> None:
         name=name,
         pos=light.position,
         dir=light.direction,
-        diffuse=[light.brightness] * 3,
-        specular=[0.2 * light.brightness] * 3,
+        diffuse=[light.brightness * channel for channel in light.colour],
+        specular=[0.2 * light.brightness * channel for channel in light.colour],
         castshadow=light.shadow,
         cutoff=45.0,
     )
@@ -169,7 +170,7 @@ def _add_object(robot: mujoco.MjSpec, item: ObjectSpec) -> None:
 
 def _add_fixture(robot: mujoco.MjSpec, fixture: FixtureSpec) -> None:
     body = robot.worldbody.add_body(name=fixture.name, pos=fixture.position, quat=_wxyz_of_yaw(fixture.yaw))
-    friction = (0.8, 0.005, 0.0001)
+    friction = (0.8, 0.005, _ROLLING_FRICTION)
     _add_parts(robot, body, fixture.name, fixture.body_parts(), FIXTURE_DENSITY, friction)
     moving = body.add_body(name=fixture.moving_name, pos=fixture.joint_origin)
     slides = fixture.kind == "drawer"
@@ -208,7 +209,7 @@ def _add_parts(
             material=materials[part.appearance],
             density=density,
             friction=friction,
-            condim=6 if part.shape == "sphere" else 4,
+            condim=6 if part.shape == "sphere" or friction[2] > _ROLLING_FRICTION else 4,
             contype=_SCENE_CONTACT,
             conaffinity=_ROBOT_CONTACT | _SCENE_CONTACT,
         )

@@ -204,7 +204,7 @@ class _Recorder:
         steps = len(self._motion)
         commanded, measured, velocities = (np.stack(rows) for rows in zip(*self._motion, strict=True))
         spec, names = self._simulator.spec, self._simulator.object_names
-        labels, sizes = _describe(spec)
+        labels, sizes = describe_objects(spec)
         return Episode(
             name=episode_name(seed),
             source=SOURCE,
@@ -241,7 +241,7 @@ class _Recorder:
         )
 
 
-def _describe(spec: SceneSpec) -> tuple[tuple[str, ...], list[Vector]]:
+def describe_objects(spec: SceneSpec) -> tuple[tuple[str, ...], list[Vector]]:
     """Labels and sizes in the order of ``Simulator.object_names``."""
     described = [(item.label, item.size) for item in spec.objects]
     for fixture in spec.fixtures:

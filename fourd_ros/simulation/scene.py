@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.robot.panda import PANDA_READY
-from fourd_ros.simulation.appearance import Appearance, sample_surface
+from fourd_ros.simulation.appearance import Appearance, Colour, sample_surface
 from fourd_ros.simulation.cameras import CAMERA_NAMES, CameraSpec, sample_camera
 from fourd_ros.simulation.fixtures import FixtureKind, FixtureSpec, sample_fixture
 from fourd_ros.simulation.objects import OBJECT_KINDS, ObjectSpec, Vector, sample_object
@@ -25,7 +25,7 @@ class SceneOptions:
 
     Args:
         objects: least and greatest number of free objects.
-        kinds: which kinds of objects may appear (keys of `OBJECT_KINDS`).
+        kinds: which kinds of objects may appear (keys of `OBJECT_KINDS` or `BLOCK_KINDS`).
         required_kinds: kinds of the first objects, one set of choices an object.
         fixture: drawer, lid, or None for no fixture.
         fixture_opened: True when it stands open at the start.
@@ -51,12 +51,14 @@ class LightSpec:
         direction: of its beam.
         brightness: of the diffuse part, 0..1.
         shadow: True when it casts shadows.
+        colour: of its light, RGB in 0..1.
     """
 
     position: Vector
     direction: Vector
     brightness: float
     shadow: bool
+    colour: Colour = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

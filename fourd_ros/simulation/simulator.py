@@ -1,6 +1,7 @@
 """The running simulation: step it, command it, look at it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -90,10 +91,11 @@ class Simulator:
             self._renderer = None
 
     def reset(self, spec: SceneSpec | None = None) -> None:
-        """Back to time zero, in the same scene or in another one."""
-        if spec is not None:
+        """Back to time zero, in the same scene or in another one; another posture alone costs no new model."""
+        if spec is not None and replace(spec, posture=self.spec.posture) != self.spec:
             self._load(spec)
             return
+        self.spec = spec or self.spec
         mujoco.mj_resetData(self.model, self.data)
         self._settle()
 

@@ -114,14 +114,9 @@ def support(item: ObjectSpec, heading: float) -> float:
 def _pick_place(
     scene: SceneSpec, item: ObjectSpec, goal: FloatArray, ground: float, execution: Execution
 ) -> list[Waypoint]:
-    turn = np.array([[np.cos(item.yaw), -np.sin(item.yaw)], [np.sin(item.yaw), np.cos(item.yaw)]])
-    offset = turn @ item.grasp.position[:2]
-    start = np.array(item.position[:2])
-    end = start + execution.fraction * (goal - start)
-    # The fingers close along the world's y axis at yaw 0 and along the object's x axis at grasp yaw 0.
-    yaw = 0.0 if item.grasp.free_yaw else item.yaw + item.grasp.yaw - np.pi / 2
-    grasp = np.append(start + offset, max(LOWEST_TIP, item.position[2] + item.grasp.position[2]))
-    release = np.append(end + offset, grasp[2] + ground + 0.004)
+    grasp, yaw = grasp_point(item)
+    way = execution.fraction * (goal - np.array(item.position[:2]))
+    release = np.append(grasp[:2] + way, grasp[2] + ground + 0.004)
     carry = max(SAFE_HEIGHT - 0.06, ground + item.size[2] + 0.06)
     shut = {"yaw": yaw, "finger": FINGER_CLOSED}
     return [
@@ -132,6 +127,15 @@ def _pick_place(
         Waypoint(position=release, speed=PRECISE, yaw=yaw, finger=FINGER_OPEN, pause=RELEASE_PAUSE),
         Waypoint(position=np.array([*release[:2], max(carry, SAFE_HEIGHT - 0.04)]), yaw=yaw),
     ]
+
+
+def grasp_point(item: ObjectSpec) -> tuple[FloatArray, float]:
+    """Where the point between the finger tips goes to take `item` [m], shape [3], and the yaw of the fingers."""
+    turn = np.array([[np.cos(item.yaw), -np.sin(item.yaw)], [np.sin(item.yaw), np.cos(item.yaw)]])
+    place = np.array(item.position[:2]) + turn @ item.grasp.position[:2]
+    # The fingers close along the world's y axis at yaw 0 and along the object's x axis at grasp yaw 0.
+    yaw = 0.0 if item.grasp.free_yaw else item.yaw + item.grasp.yaw - np.pi / 2
+    return np.append(place, max(LOWEST_TIP, item.position[2] + item.grasp.position[2])), yaw
 
 
 def _open(fixture: FixtureSpec, execution: Execution) -> list[Waypoint]:
