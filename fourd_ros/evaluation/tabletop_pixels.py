@@ -119,7 +119,6 @@ def _psnr(frames: Frames, truth: Truth, region: Mask) -> float:
     """Of all frames together, as if they were one picture."""
     if region.sum() < MIN_REGION:
         return float("nan")
-    height, width = region.shape[-2:]
-    one = (-1, width, 3)
-    recorded = truth.view.rgb[1:]
-    return float(psnr(frames.rgb.reshape(one), recorded.reshape(one), mask=region.reshape(-1, width)))
+    width = region.shape[-1]
+    imagined, recorded = (rgb.reshape(-1, width, 3) for rgb in (frames.rgb, truth.view.rgb[1:]))
+    return float(psnr(imagined, recorded, mask=region.reshape(-1, width)))

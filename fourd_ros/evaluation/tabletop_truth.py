@@ -73,7 +73,7 @@ class Truth:
     @cached_property
     def robot(self) -> Mask:
         """Where the robot was seen, shape [T + 1, H, W]."""
-        return self.labels == ROBOT_ID
+        return np.asarray(self.labels == ROBOT_ID)
 
     @cached_property
     def motion(self) -> FloatArray:
