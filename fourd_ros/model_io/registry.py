@@ -19,6 +19,7 @@ NETWORKS: dict[str, str] = {
     "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
+    "VideoGeneratorNetwork": "fourd_ros.world_model.compact.generator_network:VideoGeneratorNetwork",
 }
 """Networks of the library ``fourd_ros``: ``from_config(mapping)`` makes one, ``config`` gives the mapping."""
 
