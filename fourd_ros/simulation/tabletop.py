@@ -18,6 +18,7 @@ from fourd_ros.simulation.manipulation import BEHAVIOURS, Chance, Motion
 from fourd_ros.simulation.model import ROBOT_ROOT
 from fourd_ros.simulation.noisy_depth import through_sensor
 from fourd_ros.simulation.recording import SOURCE, START_NS, describe_objects
+from fourd_ros.simulation.scene import SceneSpec
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.simulation.tabletop_scene import CAMERA, find_split, suits, tabletop_scene
 
@@ -62,22 +63,31 @@ def record_tabletop(seed: int, split: str, *, options: TabletopOptions = Tableto
         InvalidDataset: there is no such split.
         MissingDependency: no OpenGL library is installed.
     """
-    chosen = find_split(split)
-    rng = np.random.default_rng((seed, 4))
-    name = str(rng.choice(list(BEHAVIOURS), p=[behaviour.share for behaviour in BEHAVIOURS.values()]))
-    behaviour = BEHAVIOURS[name]
-    for _ in range(_SCENE_ATTEMPTS):
-        scene = tabletop_scene(int(rng.integers(2**62)), chosen, behaviour, rng)
-        if suits(scene, behaviour):
-            break
-    noise = float(rng.choice(behaviour.aim_noises))
-    motion = behaviour.draw(Chance(scene=scene, rng=rng, aim_noise=noise))
-    with Simulator(scene, width=options.size, height=options.size, shadows=options.shadows) as simulator:
-        _take_posture(simulator, motion.start)
-        track = _run(simulator, motion)
-        first = _first_substep(track, rng)
-        episode = _episode(simulator, track, first, seed=seed, behaviour=name, motion=motion, noise=noise)
-    return through_sensor(episode, seed=seed) if chosen.noisy_depth else episode
+    drawn = _draw(seed, split)
+    with Simulator(drawn.scene, width=options.size, height=options.size, shadows=options.shadows) as simulator:
+        track, first = _carry_out(simulator, drawn)
+        episode = _episode(simulator, track, first, seed=seed, drawn=drawn)
+    return through_sensor(episode, seed=seed) if find_split(split).noisy_depth else episode
+
+
+def act_otherwise(seed: int, split: str, commanded: RobotTrajectory) -> FloatArray:
+    """What happens to the objects of an episode when the robot is commanded otherwise from its first frame on.
+
+    Args:
+        seed: of the episode.
+        split: it belongs to.
+        commanded: the other motion, time 0 = the first frame.
+
+    Returns:
+        ``T_world_object`` at the frames of the episode, shape [T, N, 4, 4].
+    """
+    drawn = _draw(seed, split)
+    with Simulator(drawn.scene) as simulator:
+        track, first = _carry_out(simulator, drawn)
+        simulator.data.qpos[:], simulator.data.qvel[:] = track.positions[first], track.velocities[first]
+        mujoco.mj_forward(simulator.model, simulator.data)
+        other = _follow(simulator, commanded.at(np.arange(_WINDOW + 1) * SUBSTEP))
+    return other.poses[::SUBSTEPS]
 
 
 def commanded_motion(episode: Episode) -> RobotTrajectory:
@@ -116,6 +126,37 @@ class _Track:
     poses: FloatArray
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """What the episode of a seed consists of, and what its window is drawn from."""
+
+    behaviour: str
+    scene: SceneSpec
+    motion: Motion
+    noise: float
+    rng: np.random.Generator
+
+
+def _draw(seed: int, split: str) -> _Drawn:
+    rng = np.random.default_rng((seed, 4))
+    name = str(rng.choice(list(BEHAVIOURS), p=[behaviour.share for behaviour in BEHAVIOURS.values()]))
+    behaviour = BEHAVIOURS[name]
+    for _ in range(_SCENE_ATTEMPTS):
+        scene = tabletop_scene(int(rng.integers(2**62)), find_split(split), behaviour, rng)
+        if suits(scene, behaviour):
+            break
+    noise = float(rng.choice(behaviour.aim_noises))
+    motion = behaviour.draw(Chance(scene=scene, rng=rng, aim_noise=noise))
+    return _Drawn(behaviour=name, scene=scene, motion=motion, noise=noise, rng=rng)
+
+
+def _carry_out(simulator: Simulator, drawn: _Drawn) -> tuple[_Track, int]:
+    """The whole motion, and the substep at which the window begins."""
+    _take_posture(simulator, drawn.motion.start)
+    track = _run(simulator, drawn.motion)
+    return track, _first_substep(track, drawn.rng)
+
+
 def _take_posture(simulator: Simulator, start: Waypoint) -> None:
     """Let the simulation begin with the gripper at `start`, or above it where there is no room."""
     kinematics, scene = simulator.kinematics(), simulator.spec
@@ -141,7 +182,11 @@ def _robot_touches(simulator: Simulator) -> bool:
 def _run(simulator: Simulator, motion: Motion) -> _Track:
     """Carry the motion out, followed by as much rest as fills a window."""
     simulator.step(_SETTLE)
-    commanded = _commanded(simulator, motion)
+    return _follow(simulator, _commanded(simulator, motion))
+
+
+def _follow(simulator: Simulator, commanded: FloatArray) -> _Track:
+    """Command set points [S, J], one every `SUBSTEP`."""
     follower = TrajectoryFollower(simulator.commanded_positions())
     begin = simulator.time
     times = np.arange(len(commanded)) * SUBSTEP
@@ -201,9 +246,7 @@ def _stirred(poses: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(shifted | turned)
 
 
-def _episode(
-    simulator: Simulator, track: _Track, first: int, *, seed: int, behaviour: str, motion: Motion, noise: float
-) -> Episode:
+def _episode(simulator: Simulator, track: _Track, first: int, *, seed: int, drawn: _Drawn) -> Episode:
     frames = first + np.arange(STEPS + 1) * SUBSTEPS
     actions = track.commanded[frames[:, None] + np.arange(SUBSTEPS)].reshape(STEPS + 1, -1)
     columns = [simulator.model.joint(name).qposadr[0] for name in JOINTS]
@@ -216,9 +259,9 @@ def _episode(
         start_ns=START_NS,
         robot_description=panda_description().text,
         seed=seed,
-        tasks=(behaviour,),
-        instructions=(motion.instruction,),
-        policy=f"aim_noise_{1000 * noise:g}mm",
+        tasks=(drawn.behaviour,),
+        instructions=(drawn.motion.instruction,),
+        policy=f"aim_noise_{1000 * drawn.noise:g}mm",
         rate=RATE,
         times=np.arange(STEPS + 1) / RATE,
         joint_names=JOINTS,
