@@ -1,15 +1,23 @@
 """Painting layers into imagined frames, nearest surface first."""
 
-import numpy as np
+from collections.abc import Iterable
 
-from fourd_ros.records import Mask, Pixels, Points, RobotRendering
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.geometry.camera import PinholeCamera
+from fourd_ros.records import FloatArray, Mask, Pixels, Points, RobotRendering
+from fourd_ros.world_model.observed_surface import Glimpse
+
+Indices = NDArray[np.intp]
 
 UNSEEN_COLOUR = 128
 """Grey level of pixels that nothing is known about (mid-grey, as in the conditions of the diffusion models)."""
 
+UNKNOWN_LABEL = 0
 STATIC_LABEL = 1
 HELD_LABEL = 16
-"""Labels of the scene and of the object in the gripper (those of ``fourd_msgs/RolloutFrame``)."""
+"""Labels of what is not known, of the scene and of the object in the gripper (those of ``fourd_msgs/RolloutFrame``)."""
 
 
 class Canvas:
@@ -23,40 +31,66 @@ class Canvas:
     Attributes:
         robot: True where the robot was painted, shape [T, H, W].
         labels: what was painted, as in ``RolloutView.labels``, shape [T, H, W].
+        sigma: standard deviation of the points [m], shape [T, H, W].
     """
 
     def __init__(self, *, rgb: Pixels, points: Points, known: Mask) -> None:
         self.rgb, self.points, self.known = rgb, points, known
         self.robot = np.zeros_like(known)
         self.labels = known.astype(np.uint32) * np.uint32(STATIC_LABEL)
+        self.sigma = points[..., 2] * np.float32(0)
 
     @classmethod
-    def seen(cls, layer: RobotRendering) -> "Canvas":
-        """The static scene as a moving camera sees it; the layer's arrays become the canvas's own."""
-        layer.rgb[~layer.mask] = UNSEEN_COLOUR
-        return cls(rgb=layer.rgb, points=layer.points, known=layer.mask)
+    def empty(cls, steps: int, camera: PinholeCamera) -> "Canvas":
+        """Frames of which nothing is known."""
+        size = (steps, camera.height, camera.width)
+        return cls(
+            rgb=np.full((*size, 3), UNSEEN_COLOUR, np.uint8),
+            points=np.full((*size, 3), np.nan, np.float32),
+            known=np.zeros(size, bool),
+        )
 
     @classmethod
-    def still(cls, steps: int, rgb: Pixels, points: Points, unknown: Mask) -> "Canvas":
-        """`steps` times one image, shape [H, W, 3], with the pixels of `unknown` forgotten."""
-        rgb, points = rgb.copy(), points.copy()
-        rgb[unknown] = UNSEEN_COLOUR
-        points[unknown] = np.nan
+    def still(cls, steps: int, rgb: Pixels, points: Points) -> "Canvas":
+        """`steps` times one image, shape [H, W, 3]."""
         return cls(
             rgb=np.repeat(rgb[None], steps, axis=0),
             points=np.repeat(points[None], steps, axis=0),
-            known=np.repeat(~unknown[None], steps, axis=0),
+            known=np.ones((steps, *rgb.shape[:2]), bool),
         )
 
-    def paint_scene(self, layer: RobotRendering, *, label: int) -> None:
-        """Paint a layer of the scene where it is nearest.
+    def forget(self, pixels: Mask, *, steps: Mask) -> None:
+        """Nothing is known of `pixels` [H, W] any more in the frames `steps` [T]."""
+        chosen = _in_frames(pixels, steps)
+        self.rgb[chosen] = UNSEEN_COLOUR
+        self.points[chosen] = self.sigma[chosen] = np.nan
+        self.known[chosen] = False
+        self.labels[chosen] = UNKNOWN_LABEL
+
+    def name(self, pixels: Mask, *, steps: Mask, label: int, sigma: FloatArray) -> None:
+        """Say what `pixels` [H, W] belong to in the frames `steps` [T], and how uncertain they are [m], shape [T]."""
+        chosen = _in_frames(pixels, steps)
+        self.labels[chosen] = label
+        self.sigma[chosen] = sigma[steps, None]
+
+    def paint_scene(self, glimpses: Iterable[Glimpse], *, label: int, sigma: FloatArray) -> None:
+        """Paint a surface of the scene where it is nearest.
 
         Args:
-            layer: the same frames.
-            label: what the layer belongs to.
+            glimpses: of the surface, in these frames.
+            label: what it belongs to.
+            sigma: standard deviation of its place [m], shape [T].
         """
-        pixels = self._paint(layer, tolerance=0.0)
-        self.labels.reshape(-1)[pixels] = label
+        for seen in glimpses:
+            place = (seen.step, *seen.window)
+            nearest = ~(self.points[place][seen.mask][:, 2] < seen.points[:, 2])
+            chosen = seen.mask.copy()
+            chosen[seen.mask] = nearest
+            self.points[place][chosen] = seen.points[nearest]
+            self.rgb[place][chosen] = seen.rgb[nearest]
+            self.known[place][chosen] = True
+            self.labels[place][chosen] = label
+            self.sigma[place][chosen] = sigma[seen.step]
 
     def paint_robot(self, layer: RobotRendering, *, tolerance: float) -> None:
         """Paint the rendered robot over every frame, except where something stands before it.
@@ -65,11 +99,6 @@ class Canvas:
             layer: rendering of the same frames.
             tolerance: the scene must be nearer than the robot by more than this to hide it [m].
         """
-        pixels = self._paint(layer, tolerance=tolerance)
-        self.robot.reshape(-1)[pixels] = True
-
-    def _paint(self, layer: RobotRendering, *, tolerance: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        """Paint where nothing nearer is known; returns the flat indices of the painted pixels."""
         pixels = np.flatnonzero(layer.mask)
         points = self.points.reshape(-1, 3)
         new = layer.points.reshape(-1, 3)[pixels]
@@ -78,4 +107,11 @@ class Canvas:
         points[pixels] = new
         self.rgb.reshape(-1, 3)[pixels] = layer.rgb.reshape(-1, 3)[pixels]
         self.known.reshape(-1)[pixels] = True
-        return pixels
+        self.sigma.reshape(-1)[pixels] = 0
+        self.robot.reshape(-1)[pixels] = True
+
+
+def _in_frames(pixels: Mask, steps: Mask) -> tuple[Indices, Indices, Indices]:
+    """Indices of `pixels` [H, W] in the frames `steps` [T]."""
+    rows, columns = np.nonzero(pixels)
+    return np.flatnonzero(steps)[:, None], rows, columns

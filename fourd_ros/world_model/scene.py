@@ -1,8 +1,7 @@
 """An observation taken apart: the robot, what it holds, and the rest."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +19,7 @@ ROBOT_FRINGE = 1
 """Uncertainty of the rendered silhouette [px]; wider, and small things between the fingers are taken for fingers."""
 
 STATIC_STRIDE = 2
-"""Every so many pixels of the static scene are corners of its surface; colours stay as fine as the images."""
+"""Every so many pixels of the static scene are squares of its surface; colours stay as fine as the images."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +37,29 @@ class Scene:
     link_poses: Mapping[str, FloatArray]
     robot: Mapping[str, Mask]
     held: Mapping[str, Mask]
+    _surfaces: dict[tuple[bytes, ...], ObservedSurface] = field(default_factory=dict, init=False)
 
     @property
     def holds_something(self) -> bool:
         """Whether the gripper holds an object."""
         return any(mask.any() for mask in self.held.values())
 
-    @cached_property
-    def static_surface(self) -> ObservedSurface:
-        """All that stays, in the world."""
-        views = self.observation.views
-        rest = ((view, ~self.robot[name] & ~self.held[name]) for name, view in views.items())
-        return ObservedSurface(rest, stride=STATIC_STRIDE)
+    def surface_without(self, moved: Sequence[Mapping[str, Mask]]) -> ObservedSurface:
+        """All that is neither the robot nor in `moved` (pixels by view), in the world; made once."""
+        key = tuple(mask.tobytes() for pixels in moved for mask in pixels.values())
+        if key not in self._surfaces:
+            views = self.observation.views
+            gone = {
+                name: np.logical_or.reduce([self.robot[name], *(pixels[name] for pixels in moved)]) for name in views
+            }
+            self._surfaces[key] = ObservedSurface(
+                ((view, ~gone[name]) for name, view in views.items()), stride=STATIC_STRIDE
+            )
+        return self._surfaces[key]
 
-    @cached_property
-    def held_surface(self) -> ObservedSurface:
-        """The held object where it was observed, in the world."""
-        return ObservedSurface((view, self.held[name]) for name, view in self.observation.views.items())
+    def surface_of(self, pixels: Mapping[str, Mask]) -> ObservedSurface:
+        """Some of the observed pixels (by view) where they were observed, in the world."""
+        return ObservedSurface((view, pixels[name]) for name, view in self.observation.views.items())
 
 
 def understand(robot: RobotModel, observation: Observation) -> Scene:

@@ -1,0 +1,124 @@
+"""The video of a future whose motions are known: of the robot, and of what moves besides it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from fourd_ros.geometry.transforms import apply, invert
+from fourd_ros.records import FloatArray, Mask, ObjectMotion, RolloutView, View
+from fourd_ros.robot.culling import box_corners
+from fourd_ros.robot.model import RobotModel
+from fourd_ros.world_model.compositing import STATIC_LABEL, Canvas
+from fourd_ros.world_model.scene import Scene
+
+DEPTH_TOLERANCE = 0.005
+"""The scene hides the robot where it is nearer by more than this [m]."""
+
+STILL = 0.002
+"""What moves by less stays as it was seen [m]."""
+
+EDGE = 2
+"""Pixels without depth this near to what goes away are taken for its edge and go with it [px]."""
+
+
+class Future:
+    """A scene while the robot moves.
+
+    Args:
+        robot: the robot.
+        scene: what was observed.
+        positions: of all actuated joints [rad | m], shape [T, J].
+    """
+
+    def __init__(self, robot: RobotModel, scene: Scene, positions: FloatArray) -> None:
+        self._robot, self._scene = robot, scene
+        self._steps = len(positions)
+        self._poses = robot.kinematics.link_poses(positions)
+
+    def view(self, name: str, objects: Sequence[ObjectMotion]) -> RolloutView:
+        """What one camera will see.
+
+        Pixels of what stays are those of the observation. What moves leaves nothing known behind and is seen, from
+        its observed sides, where it goes; the robot comes last, where nothing stands before it.
+
+        Args:
+            name: of the camera.
+            objects: what moves; what is in none of them stays.
+        """
+        view = self._scene.observation.views[name]
+        T_world_camera = self._camera_path(view)
+        paint = self._seen_on_the_way if view.mounted_on else self._seen_at_rest
+        canvas = paint(name, T_world_camera, objects)
+        T_root_camera = invert(self._scene.observation.T_world_robot) @ T_world_camera
+        canvas.paint_robot(
+            self._robot.renderer.render(self._poses, view.camera, T_root_camera), tolerance=DEPTH_TOLERANCE
+        )
+        return RolloutView(
+            camera=view.camera,
+            T_world_camera=T_world_camera,
+            rgb=canvas.rgb,
+            points=canvas.points,
+            sigma=canvas.sigma,
+            robot_mask=canvas.robot,
+            observed_mask=canvas.known,
+            mounted_on=view.mounted_on,
+            labels=canvas.labels,
+        )
+
+    def _camera_path(self, view: View) -> FloatArray:
+        """Camera pose in the world at every step, shape [T, 4, 4]."""
+        if not view.mounted_on:
+            return np.repeat(view.T_world_camera[None], self._steps, axis=0)
+        root = self._scene.observation.T_world_robot
+        mount = self._poses[view.mounted_on] @ invert(self._scene.link_poses[view.mounted_on])
+        return root @ mount @ invert(root) @ view.T_world_camera
+
+    def _moving(self, item: ObjectMotion) -> Mask:
+        """Steps at which an object is elsewhere than where it was observed, shape [T]."""
+        views = self._scene.observation.views
+        points = np.concatenate(
+            [apply(view.T_world_camera, view.points[item.pixels[name]]) for name, view in views.items()]
+        )
+        if len(points) == 0:
+            return np.zeros(self._steps, bool)
+        corners = box_corners(points)
+        displacement = np.linalg.norm(apply(item.motion, corners[None]) - corners, axis=-1)
+        return np.asarray(displacement.max(axis=1) > STILL)
+
+    def _seen_at_rest(self, name: str, T_world_camera: FloatArray, objects: Sequence[ObjectMotion]) -> Canvas:
+        """What a camera that stands still sees besides the robot: its own picture, changed where something moved."""
+        view = self._scene.observation.views[name]
+        canvas = Canvas.still(self._steps, view.rgb, view.points)
+        canvas.forget(self._scene.robot[name], steps=np.ones(self._steps, bool))
+        moving = [self._moving(item) for item in objects]
+        for item, steps in zip(objects, moving, strict=True):
+            canvas.name(item.pixels[name], steps=~steps, label=item.label, sigma=item.sigma)
+            canvas.forget(_with_edge(item.pixels[name], view), steps=steps)
+        for item, steps in zip(objects, moving, strict=True):
+            self._paint(canvas, item, view, T_world_camera, steps)
+        return canvas
+
+    def _seen_on_the_way(self, name: str, T_world_camera: FloatArray, objects: Sequence[ObjectMotion]) -> Canvas:
+        """What a camera that moves sees besides the robot: what all cameras observed, from where it will be."""
+        view, always = self._scene.observation.views[name], np.ones(self._steps, bool)
+        canvas = Canvas.empty(self._steps, view.camera)
+        static = self._scene.surface_without([item.pixels for item in objects])
+        glimpses = static.look(view.camera, T_world_camera, steps=always)
+        canvas.paint_scene(glimpses, label=STATIC_LABEL, sigma=np.zeros(self._steps))
+        for item in objects:
+            self._paint(canvas, item, view, T_world_camera, always)
+        return canvas
+
+    def _paint(self, canvas: Canvas, item: ObjectMotion, view: View, T_world_camera: FloatArray, steps: Mask) -> None:
+        """Paint what moves where it is at `steps`, shape [T]."""
+        if steps.any():
+            surface = self._scene.surface_of(item.pixels)
+            glimpses = surface.look(view.camera, invert(item.motion) @ T_world_camera, steps=steps)
+            canvas.paint_scene(glimpses, label=item.label, sigma=item.sigma)
+
+
+def _with_edge(pixels: Mask, view: View) -> Mask:
+    """Pixels of a thing with those beside it whose depth the sensor lost, shape [H, W]."""
+    unknown = ~np.isfinite(view.points[..., 2])
+    return np.asarray(pixels | ndimage.binary_dilation(pixels, iterations=EDGE) & unknown)
