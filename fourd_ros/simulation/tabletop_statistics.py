@@ -1,13 +1,14 @@
 """What happens in tabletop episodes: how many objects move, how far, how many are grasped."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.data.episode import Episode
 from fourd_ros.data.episode_dataset import EpisodeDataset, Window
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.panda import panda_description
@@ -90,9 +91,16 @@ def tabletop_statistics(facts: Iterable[EpisodeFacts]) -> SplitStatistics:
     )
 
 
-def episode_facts(dataset: EpisodeDataset) -> Iterator[EpisodeFacts]:
-    """What happened in each episode of a data set of `record_tabletop`."""
+def episode_facts(dataset: EpisodeDataset, chosen: Container[str] | None = None) -> Iterator[EpisodeFacts]:
+    """What happened in each episode of a data set of `record_tabletop`.
+
+    Args:
+        dataset: of them.
+        chosen: names of the episodes that count; None for all.
+    """
     for index, row in enumerate(dataset.rows()):
+        if chosen is not None and row.name not in chosen:
+            continue
         labels = row.facts()["object_labels"]
         free = np.array([label not in _LABELS_OF_FIXTURES for label in labels], np.bool_)
         motion = dataset.window(index, 0, row.frames, cameras=[], fields=["commanded", "measured", "object_poses"])
@@ -110,7 +118,7 @@ def _facts(motion: Window, picture: Window, free: NDArray[np.bool_]) -> EpisodeF
     return EpisodeFacts(
         task="+".join(motion.tasks),
         displacements=tuple(np.linalg.norm(centres[-1] - centres[0], axis=-1).tolist()),
-        grasped=_grasped(motion, centres[:, free]),
+        grasped=bool(carried(motion)[free].any()),
         objects=int(free.sum()),
         visible=int((pixels[free] >= VISIBLE_PIXELS).sum()),
     )
@@ -121,16 +129,17 @@ def _middles(poses: FloatArray) -> FloatArray:
     return np.asarray(poses[..., :3, 3] - 0.05 * poses[..., :3, 0])
 
 
-def _grasped(motion: Window, centres: FloatArray) -> bool:
-    """Whether an object moves with the gripper whose fingers it keeps from closing."""
-    assert motion.measured is not None and motion.commanded is not None
+def carried(motion: Window | Episode) -> NDArray[np.bool_]:
+    """Which objects move with the gripper whose fingers they keep from closing, shape [N]."""
+    assert motion.measured is not None and motion.commanded is not None and motion.object_poses is not None
+    centres = _middles(motion.object_poses)
     finger = motion.joint_names.index(FINGER_JOINT)
     gripper = _kinematics().link_poses(motion.measured)[GRIPPER_BODY]
     blocked = motion.measured[:, finger] - motion.commanded[:, finger] > _BLOCKED
     near = np.linalg.norm(centres - gripper[:, None, :3, 3], axis=-1) < _IN_HAND
     held = near & blocked[:, None]
     steps = np.linalg.norm(np.diff(centres, axis=0), axis=-1)
-    return bool(((steps * (held[1:] & held[:-1])).sum(axis=0) > MOVED).any())
+    return np.asarray((steps * (held[1:] & held[:-1])).sum(axis=0) > MOVED)
 
 
 @cache
