@@ -417,7 +417,13 @@ def test_a_clock_that_jumps_clears_what_was_seen(spin: Any, other_process: Any, 
 
 def test_a_hundred_lifecycle_cycles_do_not_grow(rclpy_context: Any) -> None:
     """Configure, activate, deactivate and cleanup in one process, with a robot loaded every time."""
-    overrides = {"cameras": ["front"], "autostart": False, "robot_description_file": str(PANDA_URDF)}
+    overrides = {
+        "cameras": ["front"],
+        "autostart": False,
+        "robot_description_file": str(PANDA_URDF),
+        "backends": ["kinematic"],
+        "rehearsal_seconds": 0.0,
+    }
     node = WorldModelNode(parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()])
     executor = make_executor()
     executor.add_node(node)

@@ -35,6 +35,18 @@ class Thorough(Quick):
     declared_cost = 1000.0
 
 
+class Late(Quick):
+    """Believes to be quick."""
+
+    backend = "late"
+
+    def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:
+        end = time.monotonic() + 0.05
+        while time.monotonic() < end:
+            checkpoint(0.5)
+        raise DeadlineMissed("too late")
+
+
 class Restricted(Quick):
     """May not be used commercially."""
 
@@ -124,6 +136,15 @@ def test_when_time_runs_out_the_best_finished_rung_answers(question: Question) -
     plan = ladder.plan(question)
     answer = ladder.climb(question, plan, checkpoint=checkpoint, on_rollout=lambda *_: None)
     assert [rollout.backend for rollout in answer] == ["quick"]
+
+
+def test_a_named_backend_that_runs_late_is_not_replaced_either_and_is_known_to_be_slow(question: Question) -> None:
+    ladder = Ladder(models=[Quick(), Late()])
+    plan = ladder.plan(question, backend="late", seconds_left=0.02)
+    with pytest.raises(DeadlineMissed, match="too late"):
+        ladder.climb(question, plan, backend="late", checkpoint=lambda _: None, on_rollout=lambda *_: None)
+    with pytest.raises(DeadlineMissed, match="late needs about"):
+        ladder.plan(question, backend="late", seconds_left=0.02)
 
 
 def test_cancelling_is_not_an_answer(question: Question) -> None:

@@ -46,3 +46,9 @@ def test_options_reach_the_rungs(make_node: Any) -> None:
     node = make_node(backends=["kinematic", "test_ladder:Weighty"], compact_model="depth_completion")
     assert node.trigger_configure() == SUCCESS
     assert node.status()["backends"] == "kinematic, weighty" and node.warning() == ""
+
+
+def test_rungs_are_timed_when_the_node_is_configured(make_node: Any) -> None:
+    node = make_node(backends=["kinematic"], rehearsal_seconds=20.0)
+    assert node.trigger_configure() == SUCCESS
+    assert node.ladder.rungs[0].cost.is_rehearsed and node.status()["cost_kinematic_ms"] > 0

@@ -296,6 +296,7 @@ class BagLoop:
             "compressed": self.inputs.cameras[0].compressed,
             "image_reliability": "reliable",
             "observation_timeout": OBSERVATION_TIMEOUT,
+            "rehearsal_seconds": 0.0,  # nothing is asked with a deadline
             "autostart": False,
             **self.settings.parameters,
         }

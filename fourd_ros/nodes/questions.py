@@ -92,7 +92,7 @@ def make_question(
         num_samples=max(goal.num_samples, 1),
         seed=goal.seed,
     )
-    needed = question.work * BYTES_PER_PIXEL
+    needed = question.work.pixels * BYTES_PER_PIXEL
     if needed > limits.max_bytes:
         raise TooLarge(
             f"the answer takes {needed / 1e6:.0f} MB, the store holds {limits.max_bytes / 1e6:.0f}; "

@@ -39,6 +39,7 @@ from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, backend_names
 from fourd_ros.world_model.ladder import Ladder
+from fourd_ros.world_model.rehearsal import rehearse
 from fourd_ros.world_model.store import RolloutStore
 
 MEGABYTE = 1_000_000
@@ -102,6 +103,14 @@ class WorldModelParameters(NodeParameters):
     network_threads: int = parameter(
         0, "of an ONNX network; 0: as many as there are cores", minimum=0, maximum=1024, fixed_while="configured"
     )
+    rehearsal_seconds: float = parameter(
+        2.0,
+        "at start the rungs together answer made-up questions for at most this long, so that deadlines are judged by "
+        "what this machine does; 0: by what the rungs declare [s]",
+        minimum=0.0,
+        maximum=60.0,
+        fixed_while="configured",
+    )
     allow_noncommercial: bool = parameter(
         False, "load weights whose licence forbids commercial use", fixed_while="configured"
     )
@@ -159,6 +168,7 @@ class WorldModelNode(FourdNode):
         reuse_buffers()
         settings = self.parameters
         self.ladder = self._load_ladder()
+        rehearse(self.ladder.rungs, seconds=settings.rehearsal_seconds, on_error=self.report)
         if settings.depth_completion:
             self._completer = DepthCompleter.from_folder(
                 find_model(settings.depth_completion),
@@ -220,7 +230,9 @@ class WorldModelNode(FourdNode):
             self._observer.clear()
 
     def status(self) -> Mapping[str, object]:
-        return {"backends": ", ".join(model.backend for model in self.ladder.models)}
+        seconds = self.ladder.expected_seconds
+        costs = {f"cost_{name}_ms": round(1e3 * value) for name, value in seconds.items()}
+        return {"backends": ", ".join(seconds), **costs}
 
     def warning(self) -> str:
         return "; ".join(f"no backend '{name}': {error}" for name, error in self.ladder.missing.items())

@@ -1,9 +1,8 @@
 """The question, the model that answers it, and the registry of models."""
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from fourd_ros.model_io.onnx_session import PREFERENCE, Processor
 from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout
 from fourd_ros.registries import find_registered
 from fourd_ros.robot.model import RobotModel
+from fourd_ros.world_model.cost import Workload
 
 Checkpoint = Callable[[float], None]
 """Called between steps with the fraction done; raises when the caller no longer wants the answer."""
@@ -57,11 +57,12 @@ class Question:
             raise TooLarge(f"num_samples is {self.num_samples}; at least 1 is needed")
 
     @property
-    def work(self) -> int:
-        """Pixels to imagine: the unit in which cost is measured."""
+    def work(self) -> Workload:
+        """How much there is to imagine."""
         cameras = [self.observation.views[name].camera for name in self.views]
         pixels = sum(camera.width * camera.height for camera in cameras)
-        return pixels * len(self.times) * len(self.candidates) * self.num_samples
+        futures = len(self.candidates) * self.num_samples
+        return Workload(videos=futures * len(self.views), pixels=futures * len(self.times) * pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class WorldModel(ABC):
     licence: ClassVar[str] = "Apache-2.0"
     non_commercial: ClassVar[bool] = False
     declared_cost: ClassVar[float]
-    """Seconds per million pixels imagined, believed until the first answers have been measured."""
+    """Seconds per million pixels imagined, believed until it was rehearsed or answers have been measured."""
     default_step: ClassVar[float] = 0.2
     """Time between frames when the question leaves it open [s]."""
 
@@ -107,37 +108,6 @@ class WorldModel(ABC):
     @abstractmethod
     def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:
         """Yield ``len(candidates) * num_samples`` rollouts, calling `checkpoint` between steps."""
-
-
-USUAL_PERCENTILE = 75.0
-
-
-@dataclass
-class MeasuredCost:
-    """What a model costs here, learned from its answers: what most of the recent ones took at most, per pixel.
-
-    An upper quartile rather than the slowest one: the first answer after start-up is slow and says little.
-
-    Args:
-        declared: seconds per million pixels, believed until something was measured.
-        memory: how many answers are remembered.
-    """
-
-    declared: float
-    memory: int = 16
-    _seconds_per_pixel: deque[float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._seconds_per_pixel = deque(maxlen=self.memory)
-
-    def record(self, question: Question, seconds: float) -> None:
-        self._seconds_per_pixel.append(seconds / question.work)
-
-    def estimate(self, question: Question) -> float:
-        """Expected wall time [s]."""
-        if not self._seconds_per_pixel:
-            return self.declared * 1e-6 * question.work
-        return float(np.percentile(self._seconds_per_pixel, USUAL_PERCENTILE)) * question.work
 
 
 # From the quickest rung to the best one; a module is imported only when its rung is asked for.

@@ -14,7 +14,8 @@ from fourd_ros.errors import (
     UnknownModel,
 )
 from fourd_ros.records import Rollout
-from fourd_ros.world_model.base import Checkpoint, MeasuredCost, ModelOptions, Question, WorldModel, load_backend
+from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, WorldModel, load_backend
+from fourd_ros.world_model.cost import USUAL_WORK, MeasuredCost, Workload
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,15 @@ class Ladder:
     models: Sequence[WorldModel]
     missing: Mapping[str, FourdError] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = field(init=False)
+    _newest_work: Workload = field(init=False, default=USUAL_WORK)
 
     def __post_init__(self) -> None:
         self.rungs = tuple(Rung(model, MeasuredCost(type(model).declared_cost)) for model in self.models)
+
+    @property
+    def expected_seconds(self) -> dict[str, float]:
+        """What the newest question, or before the first one a usual one, costs on each rung [s]."""
+        return {rung.model.backend: rung.cost.estimate(self._newest_work) for rung in self.rungs}
 
     @classmethod
     def load(cls, names: Sequence[str], options: ModelOptions) -> Self:
@@ -84,8 +91,9 @@ class Ladder:
         top = names.index(backend) if backend else len(names) - 1
         chosen: list[Rung] = []
         spent = 0.0
+        self._newest_work = question.work
         for index, rung in enumerate(self.rungs[: top + 1]):
-            cost = rung.cost.estimate(question)
+            cost = rung.cost.estimate(question.work)
             named = bool(backend) and index == top
             if spent + cost <= seconds_left:
                 chosen.append(rung)
@@ -95,7 +103,7 @@ class Ladder:
         if not chosen or (backend and chosen[-1].model.backend != backend):
             wanted = self.rungs[top if backend else 0]
             raise DeadlineMissed(
-                f"{wanted.model.backend} needs about {wanted.cost.estimate(question):.3f} s "
+                f"{wanted.model.backend} needs about {wanted.cost.estimate(question.work):.3f} s "
                 f"and {max(seconds_left, 0.0):.3f} s are left; allow more time, fewer steps or smaller views"
             )
         return tuple(chosen)
@@ -105,6 +113,7 @@ class Ladder:
         question: Question,
         plan: Sequence[Rung],
         *,
+        backend: str = "",
         checkpoint: Checkpoint,
         on_rollout: Callable[[Rung, Rollout, float], None],
     ) -> list[Rollout]:
@@ -113,14 +122,15 @@ class Ladder:
         Args:
             question: what is asked.
             plan: from :meth:`plan`.
+            backend: as there.
             checkpoint: called with the fraction done of everything; raises to end the climb.
             on_rollout: called with every finished rollout and the fraction done.
 
         Raises:
-            DeadlineMissed: `checkpoint` raised it before the first rung was complete.
+            DeadlineMissed: `checkpoint` raised it before the first rung was complete, or before the named one.
         """
         best: list[Rollout] = []
-        costs = [rung.cost.estimate(question) for rung in plan]
+        costs = [rung.cost.estimate(question.work) for rung in plan]
         total = sum(costs) or 1.0
         for index, rung in enumerate(plan):
             done, share = sum(costs[:index]) / total, costs[index] / total
@@ -133,10 +143,11 @@ class Ladder:
                     rollouts.append(rollout)
                     on_rollout(rung, rollout, done + share * len(rollouts) / _expected(question))
             except DeadlineMissed:
-                if best:
+                rung.cost.record(question.work, max(costs[index], time.perf_counter() - started))
+                if best and not backend:
                     return best
                 raise
-            rung.cost.record(question, time.perf_counter() - started)
+            rung.cost.record(question.work, time.perf_counter() - started)
             best = rollouts
         return best
 
