@@ -76,7 +76,7 @@ class Gripper:
         return float(((positions - limits.lower[columns]) / travel).max())
 
     @cached_property
-    def T_carrier_grasp(self) -> FloatArray:
+    def grasp_frame(self) -> FloatArray:
         """The grasp frame on the carrier, shape [4, 4].
 
         Its origin lies between the finger tips, x is the direction in which the fingers close, z points from the
@@ -109,7 +109,7 @@ class Gripper:
         Returns:
             Shape [*]; zeros without visible fingers.
         """
-        T_grasp_root = invert(link_poses[self.carrier] @ self.T_carrier_grasp)
+        T_grasp_root = invert(link_poses[self.carrier] @ self.grasp_frame)
         if any(len(vertices) == 0 for vertices in self._vertices):
             return np.zeros(T_grasp_root.shape[:-2])
         (first, second) = (T_grasp_root @ link_poses[finger] for finger in self.fingers)
