@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from fourd_ros.records import FloatArray, Mask
 
@@ -25,6 +26,9 @@ ROUGHEST = 0.006
 
 STEEPEST = 0.09
 """Supports rise by less than this a metre: cameras and robots are not mounted better than to some degrees."""
+
+CELL = 0.05
+"""Points on a plane this near to each other are one surface [m]."""
 
 NARROWEST = 0.1
 """Horizontal slices of walls and sides of boxes are narrower than this [m]."""
@@ -115,9 +119,14 @@ def _plane(points: Floats) -> Support | None:
 
 
 def _extents(points: Floats) -> tuple[float, float]:
-    """Horizontal width and length of the rectangle with the same second moments [m]."""
-    if len(points) < 3:
+    """Horizontal width and length of the largest connected piece [m], as of a rectangle with the same moments."""
+    cells = np.floor((points[:, :2] - points[:, :2].min(axis=0)) / CELL).astype(np.intp)
+    grid = np.zeros(cells.max(axis=0) + 1, bool)
+    grid[tuple(cells.T)] = True
+    labels, _ = ndimage.label(grid, structure=np.ones((3, 3)))
+    piece = np.argwhere(labels == np.bincount(labels[grid]).argmax())
+    if len(piece) < 3:
         return 0.0, 0.0
-    spread = np.linalg.eigvalsh(np.cov(points[:, :2], rowvar=False))
-    width, length = np.sqrt(12 * np.maximum(spread, 0.0))
+    spread = np.linalg.eigvalsh(np.cov(piece, rowvar=False))
+    width, length = CELL * np.sqrt(12 * np.maximum(spread, 0.0))
     return float(width), float(length)

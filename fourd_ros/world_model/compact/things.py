@@ -83,7 +83,7 @@ def find_things(scene: Scene, *, max_things: int = 8, reach: float = 1.1) -> tup
         The held thing first, then the others, nearest to the robot's links first.
     """
     seen = [_Seen.of(scene, name) for name in scene.observation.views]
-    supports = _supports(seen)
+    supports = _supports(seen, reach)
     found = _components(seen, supports, reach) if supports else []
     found.sort(key=lambda pixels: _distance_to_robot(scene, seen, pixels))
     held = [[view.held for view in seen]] if scene.holds_something else []
@@ -137,12 +137,15 @@ class _Seen:
         return np.asarray(self.view.points @ direction.astype(np.float32) + np.float32(offset))
 
 
-def _supports(seen: Sequence[_Seen]) -> tuple[Support, ...]:
+def _supports(seen: Sequence[_Seen], reach: float) -> tuple[Support, ...]:
+    """Supports within reach, from an even sample of every view."""
     points, areas = [], []
     for view in seen:
         chosen = np.flatnonzero(view.free & ~view.rim)
         chosen = chosen[:: max(1, len(chosen) // SAMPLES)]
         here = view.in_robot(chosen)
+        inside = np.hypot(here[:, 0], here[:, 1]) < reach
+        here, chosen = here[inside], chosen[inside]
         depth = view.view.points.reshape(-1, 3)[chosen, 2]
         drop = np.abs(here[:, 2] - view.T_robot_camera[2, 3])
         points.append(here)
