@@ -60,11 +60,10 @@ QUANTILE = 1.2816
 class PointsDataSettings:
     """Episodes of `fourd data tabletop`, and the samples that are made of them once."""
 
-    episodes: Path = setting(Path("out/tabletop/train"), "data set to train on")
-    validation: Path = setting(Path("out/tabletop/validation"), "data set held out")
+    episodes: tuple[Path, ...] = setting((Path("out/tabletop/train"),), "data sets to train on")
+    validation: tuple[Path, ...] = setting((Path("out/tabletop/validation"),), "data sets held out")
     samples: Path = setting(Path("out/points_samples"), "where samples are kept", changes_result=False)
-    limit: int | None = setting(None, "number of training episodes; null for all", minimum=1)
-    validation_limit: int = setting(200, "number of validation episodes", minimum=1)
+    limit: int | None = setting(None, "training episodes of each data set; null for all", minimum=1)
     starts: tuple[int, ...] = setting((0, 4, 8), "frames of an episode that samples begin with", minimum=0)
     noisy: float = setting(0.4, "share of observations through a simulated depth camera", minimum=0.0, maximum=1.0)
     workers: int = setting(2, "processes that make samples", minimum=1, changes_result=False)
@@ -99,7 +98,7 @@ class PointsTask(TrainingTask[PointsConfig]):
 
     def dataset(self) -> PointSamples:
         """Samples of the training episodes; those that are missing are made first."""
-        return self._samples(self.config.data.episodes, self.config.data.limit, "train")
+        return self._samples(self.config.data.episodes, self.config.data.limit)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
         """Errors of the points' places, which points take part, and how surprising the errors are."""
@@ -149,16 +148,21 @@ class PointsTask(TrainingTask[PointsConfig]):
                 extra={name: Path(place, Path(name).name) for name in files},
             )
 
-    def _samples(self, episodes: Path, limit: int | None, name: str) -> PointSamples:
+    def _samples(self, folders: Sequence[Path], limit: int | None) -> PointSamples:
         settings = self.config.data
         options = SampleOptions(starts=settings.starts, noisy=settings.noisy)
         with PartialState().main_process_first():
-            return prepare_samples(episodes, settings.samples / name, options, limit=limit, workers=settings.workers)
+            shards = [
+                path
+                for episodes in folders
+                for path in prepare_samples(episodes, settings.samples, options, limit=limit, workers=settings.workers)
+            ]
+        return PointSamples(shards)
 
     @cached_property
     def _validation_batches(self) -> Sequence[Batch]:
         settings = self.config.data
-        samples = self._samples(settings.validation, settings.validation_limit, "validation").plain()
+        samples = self._samples(settings.validation, None).plain()
         size = 64
         rng = np.random.default_rng(0)
         rows = [samples.sample(index, rng) for index in range(len(samples))]
@@ -246,7 +250,7 @@ def _card(config: PointsConfig, metrics: Mapping[str, float]) -> ModelCard:
         system="world_model_compact",
         purpose="Says how things on a table move when a robot's gripper pushes, grasps or drops them.",
         licence="Apache-2.0",
-        data=f"Episodes of '{config.data.episodes.name}' made by 'fourd data tabletop'.",
+        data=f"Episodes {', '.join(folder.name for folder in config.data.episodes)} of 'fourd data tabletop'.",
         limits="Trained in simulation, with one kind of two-finger gripper; rigid things and parts of fixtures only.",
         metrics={"validation": {name: float(value) for name, value in metrics.items()}},
         metrics_command="fourd evaluate world-model --model MODEL",

@@ -66,8 +66,8 @@ class SampleOptions:
 
 def prepare_samples(
     episodes: Path, folder: Path, options: SampleOptions, *, limit: int | None = None, workers: int = 1
-) -> "PointSamples":
-    """The samples of a data set, made once and kept in `folder`.
+) -> list[Path]:
+    """Shards with the samples of a data set, made once and kept in `folder`.
 
     Args:
         episodes: data set of `record_tabletop` episodes.
@@ -88,7 +88,7 @@ def prepare_samples(
     jobs = run_jobs(partial(_prepare, episodes, options), missing, workers=workers)
     for _ in tqdm(jobs, total=len(missing), desc="samples", unit="shard", disable=not missing):
         pass
-    return PointSamples(list(paths.values()))
+    return list(paths.values())
 
 
 def _prepare(episodes: Path, options: SampleOptions, job: tuple[Sequence[int], Path]) -> None:
