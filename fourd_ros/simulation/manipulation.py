@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 Range = tuple[float, float]
 
 _REACH: tuple[Range, Range] = ((0.27, 0.70), (-0.42, 0.42))
-_FARTHEST = 0.76
+_FARTHEST = 0.74
 _ATTEMPTS = 40
 _PUSH_LENGTH, _PUSH_SPEED = (0.10, 0.25), (0.10, 0.40)
 _CARRY_LENGTH, _CARRY_SPEED = (0.10, 0.30), (0.20, 0.50)
@@ -37,6 +37,11 @@ class Motion:
     instruction: str
     start: Waypoint
     waypoints: tuple[Waypoint, ...]
+
+    @property
+    def in_reach(self) -> bool:
+        """Whether the gripper gets everywhere."""
+        return all(reachable(point.position[:2]) for point in (self.start, *self.waypoints))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,16 +226,17 @@ def _letting_go(chance: Chance, over: Waypoint, ground: float) -> list[Waypoint]
 
 def sweep(chance: Chance) -> Motion:
     """Go fast through the things on the table."""
-    speed, height = chance.uniform(_SWEEP_SPEED), chance.uniform((0.02, 0.09))
+    speed = chance.uniform(_SWEEP_SPEED)
     finger = float(chance.rng.choice((FINGER_CLOSED, FINGER_OPEN)))
-    points = []
+    points: list[FloatArray] = []
     for _ in range(int(chance.rng.integers(1, 3))):
-        ahead = _direction(chance.uniform((-np.pi, np.pi)))
-        centre = np.array(chance.target().position[:2]) + chance.around(0.03)
-        points += [centre - ahead * chance.uniform((0.10, 0.18)), centre + ahead * chance.uniform((0.08, 0.22))]
+        item, ahead = chance.target(), _direction(chance.uniform((-np.pi, np.pi)))
+        centre = np.array(item.position[:2]) + chance.around(0.02)
+        for way in (-chance.uniform((0.10, 0.18)), chance.uniform((0.08, 0.22))):
+            points.append(np.append(_into_reach(centre + ahead * way), _height_on(chance, item)))
     ways = [
         Waypoint(
-            position=np.append(_into_reach(point), max(LOWEST_TIP, height + chance.rng.normal() * 0.01)),
+            position=point,
             yaw=chance.uniform((-1.5, 1.5)),
             pitch=_tilt(chance, 0.4),
             finger=finger,
@@ -332,7 +338,7 @@ class Behaviour:
 
     Args:
         share: of the episodes.
-        draw: a motion of it.
+        motion: draws one of it.
         objects: least and greatest number of objects it needs.
         fixture: whether it needs a drawer or a lid.
         flat_base: whether it needs an object on which another one can stand.
@@ -340,23 +346,31 @@ class Behaviour:
     """
 
     share: float
-    draw: Callable[[Chance], Motion]
+    motion: Callable[[Chance], Motion]
     objects: tuple[int, int] = (1, 4)
     fixture: bool = False
     flat_base: bool = False
     aim_noises: tuple[float, ...] = (0.0, 0.005, 0.015, 0.03)
 
+    def draw(self, chance: Chance) -> Motion:
+        """A motion that stays in reach, as far as one is found."""
+        for _ in range(_ATTEMPTS):
+            motion = self.motion(chance)
+            if motion.in_reach:
+                break
+        return motion
 
-_CAREFUL = (0.0, 0.0, 0.005, 0.005, 0.015, 0.03)
+
+_CAREFUL = (0.0, 0.0, 0.0, 0.005, 0.005, 0.015, 0.03)
 
 BEHAVIOURS: dict[str, Behaviour] = {
-    "push": Behaviour(share=0.25, draw=push),
-    "push_into": Behaviour(share=0.09, draw=shove_into, objects=(2, 4)),
-    "carry": Behaviour(share=0.34, draw=carry, aim_noises=_CAREFUL),
-    "stack": Behaviour(share=0.07, draw=stack, objects=(2, 4), flat_base=True, aim_noises=_CAREFUL),
-    "sweep": Behaviour(share=0.08, draw=sweep),
-    "fixture": Behaviour(share=0.07, draw=use_fixture, objects=(1, 2), fixture=True, aim_noises=_CAREFUL),
-    "miss": Behaviour(share=0.06, draw=miss),
-    "idle": Behaviour(share=0.04, draw=idle),
+    "push": Behaviour(share=0.23, motion=push),
+    "push_into": Behaviour(share=0.08, motion=shove_into, objects=(2, 4)),
+    "carry": Behaviour(share=0.42, motion=carry, aim_noises=_CAREFUL),
+    "stack": Behaviour(share=0.09, motion=stack, objects=(2, 4), flat_base=True, aim_noises=_CAREFUL),
+    "sweep": Behaviour(share=0.06, motion=sweep),
+    "fixture": Behaviour(share=0.06, motion=use_fixture, objects=(1, 2), fixture=True, aim_noises=_CAREFUL),
+    "miss": Behaviour(share=0.04, motion=miss),
+    "idle": Behaviour(share=0.02, motion=idle),
 }
 """Shares add up to one. More grasps than pushes begin, because a fair part of them fails."""

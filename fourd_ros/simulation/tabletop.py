@@ -32,13 +32,13 @@ SUBSTEPS = round(1 / RATE / SUBSTEP)
 _TICKS = 4
 _SETTLE = 0.2
 _WINDOW = STEPS * SUBSTEPS
-_LONGEST = 9.0
+_LONGEST, _REST = 9.0, 1.5
 _IK_ITERATIONS = 200
 _START_ATTEMPTS, _START_RISE = 8, 0.03
 _SCENE_ATTEMPTS = 20
 _STIRRED, _TURNED = 0.003, 0.1
-_AROUND_CONTACT, _AFTER_CONTACT = 0.7, 0.1
-_LEAD, _DELAY = (0.0, 1.5), (0.2, 1.2)
+_AROUND_CONTACT, _AFTER_CONTACT = 0.7, 0.15
+_LEAD, _DELAY = (0.0, 1.5), (0.3, 1.3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ def _robot_touches(simulator: Simulator) -> bool:
 
 
 def _run(simulator: Simulator, motion: Motion) -> _Track:
-    """Carry the motion out, followed by as much rest as fills a window."""
+    """Carry the motion out."""
     simulator.step(_SETTLE)
     return _follow(simulator, _commanded(simulator, motion))
 
@@ -211,14 +211,14 @@ def _follow(simulator: Simulator, commanded: FloatArray) -> _Track:
 
 
 def _commanded(simulator: Simulator, motion: Motion) -> FloatArray:
-    """Set points every `SUBSTEP`, at least a window and the substeps of its last frame of them, shape [S, J]."""
+    """Set points every `SUBSTEP` of the motion and a rest, for a window at least, shape [S, J]."""
     start = simulator.commanded_positions()
-    rest = _WINDOW + SUBSTEPS
+    least = _WINDOW + SUBSTEPS
     if not motion.waypoints:
-        return np.repeat(np.array([[start[name] for name in JOINTS]]), rest, axis=0)
+        return np.repeat(np.array([[start[name] for name in JOINTS]]), least, axis=0)
     trajectory = plan(simulator.kinematics(), motion.waypoints, start)
     length = min(float(trajectory.times[-1]), _LONGEST)
-    steps = max(int(np.ceil(length / SUBSTEP)) + SUBSTEPS, rest)
+    steps = max(int(np.ceil((length + _REST) / SUBSTEP)), least)
     return trajectory.at(np.arange(steps) * SUBSTEP)
 
 
