@@ -79,11 +79,14 @@ def _finite(text: str) -> float:
     return value
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def add_parallel_options(parser: argparse.ArgumentParser) -> None:
     """``--jobs`` and ``--ray``, which `parallel_options` reads."""
-    parser.add_argument(
-        "--jobs", type=positive_int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
-    )
+    parser.add_argument("--jobs", type=positive_int, default=cores(), help="processes (default: one a core)")
     parser.add_argument(
         "--ray",
         nargs="?",

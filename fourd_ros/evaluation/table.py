@@ -24,3 +24,9 @@ class Table:
         ]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         return "\n".join([self.title, text[0], rule, *text[1:]])
+
+    @property
+    def markdown(self) -> str:
+        """The table for a README or a model card."""
+        head = (f"**{self.title}**", "", f"| {' | '.join(self.columns)} |", f"|{'---|' * len(self.columns)}")
+        return "\n".join((*head, *(f"| {' | '.join(row)} |" for row in self.rows)))

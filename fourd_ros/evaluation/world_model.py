@@ -91,12 +91,14 @@ class EpisodeScores:
 
     Args:
         name: of the episode.
+        seed: of its scene.
         task: what was meant to happen.
         methods: by name, `COPY` and `CONTROL` first.
         cases: how each object that moved came to move, by its name.
     """
 
     name: str
+    seed: int
     task: str
     methods: Mapping[str, MethodScores]
     cases: Mapping[str, str] = field(default_factory=dict)
@@ -164,7 +166,7 @@ def judge(
         for name, item in imagined.items():
             preferred = {RIGHT_PREFERRED.name: _right_preferred(item, truth, compared)}
             methods[name] = replace(methods[name], values={**methods[name].values, **preferred})
-    return EpisodeScores(name=episode.name, task="+".join(episode.tasks), methods=methods)
+    return EpisodeScores(name=episode.name, seed=episode.seed or 0, task="+".join(episode.tasks), methods=methods)
 
 
 def first_view(truth: Truth, depth: NDArray[np.float32] | None) -> View:
