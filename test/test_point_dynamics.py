@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fourd_ros.errors import InvalidModel, InvalidTrajectory
+from fourd_ros.errors import InvalidModel
 from fourd_ros.geometry.transforms import apply, from_parts, from_rpy, rotation_about
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import write_model
 from fourd_ros.model_io.onnx_export import export_onnx
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import PANDA_READY, panda_description
-from fourd_ros.training.points_samples import MIRROR, SampleOptions, _augmented, make_samples
 from fourd_ros.world_model.compact.dynamics import (
     COMPONENT,
     MEMBERS_FILE,
@@ -23,7 +22,7 @@ from fourd_ros.world_model.compact.dynamics import (
     torch_networks,
 )
 from fourd_ros.world_model.compact.dynamics_network import DynamicsMembers, DynamicsStep, PointDynamicsNetwork
-from fourd_ros.world_model.compact.gripper_path import SUBSTEP, Approach, GripperPath
+from fourd_ros.world_model.compact.gripper_path import Approach, GripperPath
 from fourd_ros.world_model.compact.things import FIRST_LABEL, Thing
 
 TIMES = np.arange(1, 9) * 0.2

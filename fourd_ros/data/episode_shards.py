@@ -21,13 +21,20 @@ from fourd_ros.whole_file import whole_file
 
 MAX_HEADER_BYTES = 64 * 1024**2
 
-_DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "U16": np.dtype("<u2"), "U8": np.dtype("u1")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "F16": np.dtype("<f2"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 _LENGTH_BYTES = _ALIGNMENT = 8
 
 
 def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write contiguous float64, uint16 and uint8 `arrays`, whole or not at all; the same arrays give the same bytes."""
+    """Write contiguous `arrays` of the types above, whole or not at all; the same arrays give the same bytes."""
     # Wide types first: every array then starts at a multiple of its own width.
     ordered = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     header: dict[str, Any] = {}
