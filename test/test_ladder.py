@@ -116,7 +116,8 @@ def test_a_named_backend_is_not_replaced_by_a_quicker_one(question: Question) ->
         ladder.plan(question, backend="thorough", seconds_left=0.01)
     with pytest.raises(UnknownBackend, match="quick"):
         ladder.plan(question, backend="nonsense")
-    assert [rung.model.backend for rung in ladder.plan(question, backend="quick")] == ["quick"]
+    for name in ("quick", "thorough"):
+        assert [rung.model.backend for rung in ladder.plan(question, backend=name)] == [name]
 
 
 def test_costs_are_learned_from_answers(question: Question) -> None:
@@ -142,7 +143,7 @@ def test_a_named_backend_that_runs_late_is_not_replaced_either_and_is_known_to_b
     ladder = Ladder(models=[Quick(), Late()])
     plan = ladder.plan(question, backend="late", seconds_left=0.02)
     with pytest.raises(DeadlineMissed, match="too late"):
-        ladder.climb(question, plan, backend="late", checkpoint=lambda _: None, on_rollout=lambda *_: None)
+        ladder.climb(question, plan, checkpoint=lambda _: None, on_rollout=lambda *_: None)
     with pytest.raises(DeadlineMissed, match="late needs about"):
         ladder.plan(question, backend="late", seconds_left=0.02)
 

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -173,6 +173,7 @@ class BagLoop:
         candidates: Sequence[RobotTrajectory] = (),
         *,
         horizon: float = 0.0,
+        backend: str = "",
         feedback: Callable[[Any], None] | None = None,
     ) -> ImaginedInstant:
         """Ask one question; instants must not decrease from question to question.
@@ -181,6 +182,7 @@ class BagLoop:
             stamp_ns: one of the instants at which all cameras see [ns] (as in `stamps`).
             candidates: motions, times from `stamp_ns`; empty for the one that was recorded.
             horizon: how far [s], 0 for that of the settings.
+            backend: one of `backends`, empty for that of the settings.
             feedback: called with every ``Imagine.Feedback``.
 
         Raises:
@@ -200,7 +202,7 @@ class BagLoop:
             step=self.settings.step,
             num_samples=self.settings.num_samples,
             seed=self.settings.seed,
-            backend=self.settings.backend,
+            backend=backend or self.settings.backend or self.backends[-1],
             feedback=feedback,
         )
         rollouts = handle.result(self.settings.answer_timeout)
@@ -211,6 +213,16 @@ class BagLoop:
             rollouts=tuple(rollouts),
             frames=tuple(self._frames(rollout) for rollout in rollouts),
         )
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Names of the world models that were loaded, quickest first."""
+        return tuple(model.backend for model in self._world_model.ladder.models)
+
+    @property
+    def missing_backends(self) -> Mapping[str, FourdError]:
+        """Those that could not be loaded, and why."""
+        return self._world_model.ladder.missing
 
     @cached_property
     def kinematics(self) -> Kinematics:
@@ -276,11 +288,11 @@ class BagLoop:
         namespace = f"/bag_loop_{os.getpid()}_{id(self):x}"
         node = Node("bag_loop", context=context, namespace=namespace, use_global_arguments=False)
         self._stack.callback(node.destroy_node)
-        world_model = self._make_world_model(context, namespace)
-        self._stack.callback(world_model.destroy_node)
+        self._world_model = self._make_world_model(context, namespace)
+        self._stack.callback(self._world_model.destroy_node)
         publishers = BagPublishers(node, self._topics_to_publish(), remaps=self._names_in(namespace), clock=False)
         self._client = WorldModelClient(node, name=f"{namespace}/world_model")
-        self._spin(node, world_model)
+        self._spin(node, self._world_model)
         self._client.wait(timeout=CONNECT_TIMEOUT)
         publishers.wait_for_subscribers(publishers.topics, timeout=CONNECT_TIMEOUT, stopped=lambda: False)
         self._feed = BagFeed(self.reader, self.inputs, publishers, sync_slop=self._sync_slop, rate=self.settings.rate)

@@ -95,8 +95,7 @@ class Inquiry:
         self._report(Imagine.Feedback.OBSERVING, 0.0)
         question = imaginer.make_question(self.goal, checkpoint=self._checkpoint)
         self._report(Imagine.Feedback.IMAGINING, 0.0)
-        ladder, backend = imaginer.ladder, str(self.goal.backend)
-        plan = ladder.plan(question, backend=backend, seconds_left=self.deadline - time.monotonic())
+        plan = imaginer.ladder.plan(question, backend=self.goal.backend, seconds_left=self.deadline - time.monotonic())
         named: dict[int, tuple[str, Rollout]] = {}
 
         def on_rollout(rung: Rung, rollout: Rollout, fraction: float) -> None:
@@ -106,7 +105,7 @@ class Inquiry:
             stage = Imagine.Feedback.FINISHING if rung is plan[-1] else Imagine.Feedback.REFINING
             self._report(stage, fraction, imaginer.to_message(rollout_id, rollout))
 
-        rollouts = ladder.climb(question, plan, backend=backend, checkpoint=self._checkpoint, on_rollout=on_rollout)
+        rollouts = imaginer.ladder.climb(question, plan, checkpoint=self._checkpoint, on_rollout=on_rollout)
         return [named[id(rollout)] for rollout in rollouts]
 
     def _checkpoint(self, fraction: float) -> None:

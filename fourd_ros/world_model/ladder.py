@@ -77,33 +77,30 @@ class Ladder:
 
         Args:
             question: what will be asked.
-            backend: the rung to end on; empty for the best one that fits.
+            backend: the only rung to ask; empty for all that fit.
             seconds_left: until the deadline [s].
 
         Raises:
             UnknownBackend: no rung of that name is loaded.
             DeadlineMissed: not even the quickest rung (or the named one) fits.
         """
-        names = [rung.model.backend for rung in self.rungs]
-        if backend and backend not in names:
+        self._newest_work = question.work
+        wanted = [rung for rung in self.rungs if backend in ("", rung.model.backend)]
+        if not wanted:
+            names = [rung.model.backend for rung in self.rungs]
             why = f": {self.missing[backend]}" if backend in self.missing else ""
             raise UnknownBackend(f"backend '{backend}' is not loaded{why}; this node offers {names}")
-        top = names.index(backend) if backend else len(names) - 1
         chosen: list[Rung] = []
         spent = 0.0
-        self._newest_work = question.work
-        for index, rung in enumerate(self.rungs[: top + 1]):
+        for rung in wanted:
             cost = rung.cost.estimate(question.work)
-            named = bool(backend) and index == top
             if spent + cost <= seconds_left:
                 chosen.append(rung)
                 spent += cost
-            elif named and cost <= seconds_left:
-                chosen = [rung]
-        if not chosen or (backend and chosen[-1].model.backend != backend):
-            wanted = self.rungs[top if backend else 0]
+        if not chosen:
+            quickest = wanted[0]
             raise DeadlineMissed(
-                f"{wanted.model.backend} needs about {wanted.cost.estimate(question.work):.3f} s "
+                f"{quickest.model.backend} needs about {quickest.cost.estimate(question.work):.3f} s "
                 f"and {max(seconds_left, 0.0):.3f} s are left; allow more time, fewer steps or smaller views"
             )
         return tuple(chosen)
@@ -113,7 +110,6 @@ class Ladder:
         question: Question,
         plan: Sequence[Rung],
         *,
-        backend: str = "",
         checkpoint: Checkpoint,
         on_rollout: Callable[[Rung, Rollout, float], None],
     ) -> list[Rollout]:
@@ -122,12 +118,11 @@ class Ladder:
         Args:
             question: what is asked.
             plan: from :meth:`plan`.
-            backend: as there.
             checkpoint: called with the fraction done of everything; raises to end the climb.
             on_rollout: called with every finished rollout and the fraction done.
 
         Raises:
-            DeadlineMissed: `checkpoint` raised it before the first rung was complete, or before the named one.
+            DeadlineMissed: `checkpoint` raised it before the first rung was complete.
         """
         best: list[Rollout] = []
         costs = [rung.cost.estimate(question.work) for rung in plan]
@@ -144,7 +139,7 @@ class Ladder:
                     on_rollout(rung, rollout, done + share * len(rollouts) / _expected(question))
             except DeadlineMissed:
                 rung.cost.record(question.work, max(costs[index], time.perf_counter() - started))
-                if best and not backend:
+                if best:
                     return best
                 raise
             rung.cost.record(question.work, time.perf_counter() - started)
