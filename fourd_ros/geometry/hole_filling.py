@@ -22,7 +22,7 @@ def fill_holes(values: NDArray[Any], known: Mask) -> Floats:
 
     Source: Gortler et al. 1996, *The Lumigraph*.
     """
-    filled = np.where(known[..., None], values, 0).astype(np.float32, copy=False)
+    filled: Floats = np.where(known[..., None], values, 0).astype(np.float32, copy=False)
     return filled if known.all() else _push_pull(filled, known)
 
 
@@ -32,7 +32,8 @@ def _push_pull(values: Floats, known: Mask) -> Floats:
     if known.all() or height * width == 1:
         return values
     count = _halved(known[..., None].astype(np.float32))
-    coarse = _push_pull(_halved(values) / np.maximum(count, np.float32(1)), count[..., 0] > 0)
+    means: Floats = np.divide(_halved(values), np.maximum(count, np.float32(1)), dtype=np.float32)
+    coarse = _push_pull(means, count[..., 0] > 0)
     return np.where(known[..., None], values, _doubled(coarse)[..., :height, :width, :])
 
 

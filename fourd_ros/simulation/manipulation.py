@@ -79,7 +79,7 @@ class Chance:
     def around(self, radius: float) -> FloatArray:
         """A point in a disc about zero [m], shape [2]."""
         angle, distance = self.rng.uniform(-np.pi, np.pi), radius * np.sqrt(self.rng.random())
-        return np.array([np.cos(angle), np.sin(angle)]) * distance
+        return np.asarray(np.array([np.cos(angle), np.sin(angle)]) * distance)
 
     def place(self, start: FloatArray, lengths: Range) -> FloatArray:
         """A place in reach at a distance from `start` [m], shape [2]."""

@@ -13,9 +13,9 @@ from fourd_ros.data.episode import Episode, EpisodeView
 from fourd_ros.errors import InvalidEpisode
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.panda import panda_description
-from fourd_ros.simulation.controller import FINGER_JOINT, JOINTS, TrajectoryFollower, Waypoint, gripper_rotation, plan
+from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower, Waypoint, gripper_rotation, plan
 from fourd_ros.simulation.manipulation import BEHAVIOURS, Chance, Motion
-from fourd_ros.simulation.model import ROBOT_ROOT
+from fourd_ros.simulation.model import FINGER_JOINT, ROBOT_ROOT
 from fourd_ros.simulation.noisy_depth import through_sensor
 from fourd_ros.simulation.recording import SOURCE, START_NS, describe_objects
 from fourd_ros.simulation.scene import SceneSpec
@@ -86,7 +86,7 @@ def act_otherwise(seed: int, split: str, commanded: RobotTrajectory) -> FloatArr
         track, first = _carry_out(simulator, drawn)
         simulator.data.qpos[:], simulator.data.qvel[:] = track.positions[first], track.velocities[first]
         mujoco.mj_forward(simulator.model, simulator.data)
-        other = _follow(simulator, commanded.at(np.arange(_WINDOW + 1) * SUBSTEP))
+        other = _follow(simulator, commanded.at(_instants(_WINDOW + 1)))
     return other.poses[::SUBSTEPS]
 
 
@@ -102,7 +102,7 @@ def commanded_motion(episode: Episode) -> RobotTrajectory:
             "'fourd data tabletop' records such episodes"
         )
     rows = episode.actions.reshape(-1, len(episode.joint_names))
-    return RobotTrajectory(joint_names=episode.joint_names, times=np.arange(len(rows)) * SUBSTEP, positions=rows)
+    return RobotTrajectory(joint_names=episode.joint_names, times=_instants(len(rows)), positions=rows)
 
 
 def episode_name(seed: int) -> str:
@@ -189,7 +189,7 @@ def _follow(simulator: Simulator, commanded: FloatArray) -> _Track:
     """Command set points [S, J], one every `SUBSTEP`."""
     follower = TrajectoryFollower(simulator.commanded_positions())
     begin = simulator.time
-    times = np.arange(len(commanded)) * SUBSTEP
+    times = _instants(len(commanded))
     follower.follow(RobotTrajectory(joint_names=JOINTS, times=times, positions=commanded), start=begin, now=begin)
     positions, velocities, poses = [], [], []
     for step in range(len(commanded)):
@@ -219,7 +219,12 @@ def _commanded(simulator: Simulator, motion: Motion) -> FloatArray:
     trajectory = plan(simulator.kinematics(), motion.waypoints, start)
     length = min(float(trajectory.times[-1]), _LONGEST)
     steps = max(int(np.ceil((length + _REST) / SUBSTEP)), least)
-    return trajectory.at(np.arange(steps) * SUBSTEP)
+    return trajectory.at(_instants(steps))
+
+
+def _instants(substeps: int) -> FloatArray:
+    """When each substep begins [s], shape [substeps]."""
+    return np.arange(substeps, dtype=np.float64) * SUBSTEP
 
 
 def _first_substep(track: _Track, rng: np.random.Generator) -> int:

@@ -159,10 +159,9 @@ def suits(scene: SceneSpec, behaviour: Behaviour) -> bool:
 def _piled(objects: tuple[ObjectSpec, ...], rng: np.random.Generator) -> tuple[ObjectSpec, ...]:
     """Now and then one object stands on another one."""
     bases = [item for item in objects if item.kind in _BASES]
-    others = [item for item in objects if item.kind in _BASES and item is not (bases or [None])[0]]
-    if not others or rng.random() > _PILE * len(objects):
+    if len(bases) < 2 or rng.random() > _PILE * len(objects):
         return objects
-    base, top = bases[0], others[0]
+    base, top = bases[:2]
     x, y = np.array(base.position[:2]) + rng.uniform(-0.006, 0.006, 2)
     height = base.position[2] + (base.size[2] + top.size[2]) / 2 + 0.001
     raised = replace(top, position=(float(x), float(y), float(height)))

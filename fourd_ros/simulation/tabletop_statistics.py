@@ -12,9 +12,8 @@ from fourd_ros.data.episode import Episode
 from fourd_ros.data.episode_dataset import EpisodeDataset, Window
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.panda import panda_description
-from fourd_ros.simulation.controller import FINGER_JOINT
 from fourd_ros.simulation.fixtures import FIXTURE_KINDS
-from fourd_ros.simulation.model import GRIPPER_BODY
+from fourd_ros.simulation.model import FINGER_JOINT, GRIPPER_BODY
 from fourd_ros.simulation.tabletop_scene import CAMERA
 
 FloatArray = NDArray[np.float64]
