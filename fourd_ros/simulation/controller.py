@@ -208,13 +208,20 @@ class TrajectoryFollower:
         """Commanded positions [rad | m] and velocities [rad/s | m/s] at `now` [s]."""
         positions, velocities = dict(self._held), dict.fromkeys(self._held, 0.0)
         if self._trajectory is not None:
-            times, elapsed = self._trajectory.times, now - self._start
-            for name, column, slope in zip(
-                self._trajectory.joint_names, self._trajectory.positions.T, self._velocities.T, strict=True
-            ):
-                positions[name] = float(np.interp(elapsed, times, column))
-                velocities[name] = float(np.interp(elapsed, times, slope, left=0.0, right=0.0))
+            names, times, elapsed = self._trajectory.joint_names, self._trajectory.times, now - self._start
+            positions |= zip(names, _between(elapsed, times, self._trajectory.positions).tolist(), strict=True)
+            if times[0] <= elapsed <= times[-1]:
+                velocities |= zip(names, _between(elapsed, times, self._velocities).tolist(), strict=True)
         return positions, velocities
+
+
+def _between(time: float, times: FloatArray, rows: FloatArray) -> FloatArray:
+    """The row [J] of `rows` [T, J] at one time, linear between them and held beyond the ends."""
+    index = int(np.searchsorted(times, time, side="right")) - 1
+    if index < 0 or index + 1 == len(times):
+        return np.asarray(rows[max(index, 0)])
+    slope = (rows[index + 1] - rows[index]) / (times[index + 1] - times[index])
+    return np.asarray(slope * (time - times[index]) + rows[index])
 
 
 def _slopes(trajectory: RobotTrajectory) -> FloatArray:

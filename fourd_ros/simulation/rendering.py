@@ -1,8 +1,10 @@
 """Colour, depth and segmentation of a scene without a display."""
 
+import atexit
 import ctypes.util
 import glob
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +16,7 @@ from fourd_ros.data.episode import ROBOT_ID as ROBOT_ID
 from fourd_ros.errors import MissingDependency
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}
+MAX_IDLE_CONTEXTS = 2
 DEBIAN_PACKAGES = {"osmesa": "libosmesa6", "egl": "libegl1 libegl-mesa0"}
 
 
@@ -68,6 +71,39 @@ def _import_context(backend: str) -> type[Any]:
     return cast(type[Any], GLContext)
 
 
+class _IdleContexts(threading.local):
+    """OpenGL contexts of this thread that nobody uses: a new one costs more than ten pictures, mostly its shaders."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[tuple[str, int, int], Any]] = []
+
+    def take(self, backend: str, width: int, height: int) -> Any:
+        """One of that size, current in this thread."""
+        key = (backend, width, height)
+        found = next((entry for entry in self._idle if entry[0] == key), None)
+        if found is not None:
+            self._idle.remove(found)
+        context = found[1] if found is not None else _import_context(backend)(width, height)
+        context.make_current()
+        return context
+
+    def give_back(self, backend: str, width: int, height: int, context: Any) -> None:
+        """Keep one for the next of its size; the oldest goes where there are too many."""
+        self._idle.append(((backend, width, height), context))
+        if len(self._idle) > MAX_IDLE_CONTEXTS:
+            self._idle.pop(0)[1].free()
+
+    def clear(self) -> None:
+        """Free all of this thread."""
+        while self._idle:
+            self._idle.pop()[1].free()
+
+
+_CONTEXTS = _IdleContexts()
+# Too late for them is when the interpreter takes OpenGL's modules apart.
+atexit.register(_CONTEXTS.clear)
+
+
 class Renderer:
     """Draws one model from its cameras; owns an OpenGL context, so close it or use it in a ``with`` block.
 
@@ -97,8 +133,8 @@ class Renderer:
         self._model = model
         self._part_ids = part_ids
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        self._gl = _import_context(choose_backend())(width, height)
-        self._gl.make_current()
+        self._backend = choose_backend()
+        self._gl = _CONTEXTS.take(self._backend, width, height)
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -117,7 +153,7 @@ class Renderer:
         if self._gl is not None:
             self._gl.make_current()
             self._context.free()
-            self._gl.free()
+            _CONTEXTS.give_back(self._backend, self.width, self.height, self._gl)
             self._gl = None
 
     def render(self, data: mujoco.MjData, camera_id: int) -> Image:

@@ -4,6 +4,7 @@ Physics comes first and is kept as plain numbers; then a window is chosen and on
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import mujoco
 import numpy as np
@@ -262,7 +263,7 @@ def _episode(simulator: Simulator, track: _Track, first: int, *, seed: int, draw
         name=episode_name(seed),
         source=SOURCE,
         start_ns=START_NS,
-        robot_description=panda_description().text,
+        robot_description=_robot_text(),
         seed=seed,
         tasks=(drawn.behaviour,),
         instructions=(drawn.motion.instruction,),
@@ -281,6 +282,11 @@ def _episode(simulator: Simulator, track: _Track, first: int, *, seed: int, draw
         object_poses=track.poses[frames],
         views={CAMERA: _view(simulator, track.positions[frames])},
     )
+
+
+@cache
+def _robot_text() -> str:
+    return panda_description().text
 
 
 def _view(simulator: Simulator, positions: FloatArray) -> EpisodeView:
