@@ -1,6 +1,8 @@
 """``fourd demo`` from bag to page, over ROS, in a real browser."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,8 +19,11 @@ from fourd_ros.demo.recording import Recording
 from fourd_ros.errors import InvalidBag
 from fourd_ros.evaluation.futures import METRICS
 from fourd_ros.evaluation.results_file import read_results
+from fourd_ros.records import Rollout
 from fourd_ros.viewer.browser import SHOTS
 from fourd_ros.viewer.browser import main as take_pictures
+from fourd_ros.world_model.base import Checkpoint, Question
+from fourd_ros.world_model.kinematic import KinematicModel
 
 DOCUMENTED = Path(__file__).resolve().parent.parent / "docs" / "images"
 HORIZON, STEP = 0.6, 0.2
@@ -30,6 +35,26 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with rclpy.init(args=[]):
         return write_swinging_bag(tmp_path_factory.mktemp("demo") / "bag", Node("camera_man"), seconds=2.0)
+
+
+class Tinted(KinematicModel):
+    """The kinematic answer in other colours, half believed."""
+
+    backend = "tinted"
+
+    def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:
+        for rollout in super().imagine(question, checkpoint=checkpoint):
+            views = {name: replace(view, rgb=view.rgb // 2) for name, view in rollout.views.items()}
+            yield replace(rollout, backend=self.backend, views=views, trust=0.5)
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parameters of a node with two rungs, and a third one whose weights are not there."""
+    path = tmp_path_factory.mktemp("ladder") / "ladder.yaml"
+    backends = f"[kinematic, '{__name__}:Tinted', 'test_ladder:Weighty']"
+    path.write_text(f"/**:\n  ros__parameters:\n    backends: {backends}\n    compact_model: no_such_model\n")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +87,16 @@ def test_an_open_hand_that_obeys_holds_nothing(recording: Recording) -> None:
     assert not recording.holding(START_NS + 1_000_000_000)
 
 
-def test_answers_over_ros_are_judged_against_the_recording(bag: Path, recording: Recording) -> None:
+def test_answers_over_ros_are_judged_against_the_recording(bag: Path, recording: Recording, ladder: Path) -> None:
     stamps = recording.instants(2, horizon=HORIZON)
-    answers = imagine_recorded(bag, recording, stamps, horizon=HORIZON, step=STEP, seed=0, progress=lambda count: None)
-    assert [answer.rollout.stamp_ns for answer in answers] == list(stamps)
-    for answer in answers:
+    imagined = imagine_recorded(
+        bag, recording, stamps, horizon=HORIZON, step=STEP, seed=0, params_file=ladder, progress=lambda count: None
+    )
+    assert list(imagined.answers) == ["kinematic", "tinted"] and list(imagined.missing) == ["test_ladder:Weighty"]
+    for model, answers in imagined.answers.items():
+        assert [answer.rollout.backend for answer in answers] == [model, model]
+        assert [answer.rollout.stamp_ns for answer in answers] == list(stamps)
+    for answer in imagined.answers["kinematic"]:
         views = {judged.view: judged.score.metrics for judged in judge(recording, answer.rollout)}
         assert views["front"]["robot_iou"].prediction.min() > 0.97
         assert views["front"]["robot_iou"].first_frame.max() < 0.95
@@ -76,17 +106,22 @@ def test_answers_over_ros_are_judged_against_the_recording(bag: Path, recording:
         assert views["wrist"]["depth_static"].first_frame.min() > 0.01
 
 
-def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_writes_a_page_that_draws(
+    bag: Path, ladder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["demo", "--bag", str(bag), "--out", str(tmp_path), "--instants", "2", "--horizon", str(HORIZON)]
+    arguments += ["--params-file", str(ladder)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert [line[:5] for line in printed.splitlines() if line.startswith("[")] == [f"[{i}/5]" for i in range(1, 6)]
     assert re.search(r"robot silhouette IoU +front", printed)
     assert "Found (" in printed
     assert "Missed (" in printed
+    assert "test_ladder:Weighty is not shown: no model 'no_such_model'" in printed
+    assert re.search(r"tinted: \d+ ms .* 0.50", printed)
     page = tmp_path / "index.html"
     assert page.as_uri() in printed
-    hit = open_page(page, "candidate=hit&t=10&play=0")
+    hit = open_page(page, "candidate=hit&t=10&play=0&model=kinematic")
     grasp = open_page(page, "candidate=grasp&t=10&view=wrist&play=0")
     for shown in (hit, grasp):
         assert (shown["ready"], shown["errors"]) == ("1", "0")
@@ -96,7 +131,8 @@ def test_demo_writes_a_page_that_draws(bag: Path, tmp_path: Path, capsys: pytest
     assert str(report / "index.html") in printed
     assert 'href="report/index.html"' in page.read_text()
     tables = read_results(report / "results.json")
-    assert [table.title for table in tables] == ["front camera", "wrist camera"]
+    models = ("kinematic", "tinted")
+    assert [table.title for table in tables] == [f"{m}, {view} camera" for m in models for view in ("front", "wrist")]
     assert all(table.values.shape == (2, 2, len(METRICS)) for table in tables)
     _check_pictures(page, tmp_path / "pictures")
 

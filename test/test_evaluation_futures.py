@@ -194,10 +194,22 @@ def test_report_puts_every_subject_on_its_side() -> None:
     ]
     assert len(missed) == 2
     assert str(missed[0]) == (f"{SUBJECTS['depth_free']}: error 200.0 mm against 200.0 mm (front, no better)")
-    text = str(overall_table(summaries))
+    text = str(overall_table({"kinematic": summaries}))
     assert "200.0 [200.0, 200.0]" in text
     assert "held" not in text
-    assert str(horizon_table("front", summaries["front"])).count("+0.") == 2
+    assert str(horizon_table("kinematic", "front", summaries["front"])).count("+0.") == 2
+
+
+def test_models_stand_side_by_side_and_the_last_one_is_judged() -> None:
+    blind, seeing = (
+        compare(imagine(boxes, ROBOT_MASKS[1:]), RECORDED, RENDERED, times=TIMES)
+        for boxes in (STILL_BOX[1:], RECORDED[1:])
+    )
+    models = {name: {"front": summarise_all([score] * 3)} for name, score in (("blind", blind), ("seeing", seeing))}
+    table = overall_table(models)
+    assert table.columns == ("metric", "camera", "unit", "blind", "seeing", "first frame repeated", "seeing is")
+    moved = next(row for row in table.rows if row[0].endswith("other moved objects"))
+    assert moved[3:] == ("200.0 [200.0, 200.0]", "0.0 [0.0, 0.0]", "200.0 [200.0, 200.0]", "better")
 
 
 def test_better_than_the_baseline_is_not_enough_to_be_found() -> None:

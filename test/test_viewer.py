@@ -18,15 +18,18 @@ from fourd_ros.viewer.content import (
     Clip,
     Cloud,
     Curve,
+    Imagined,
     LinkMesh,
+    ModelFindings,
     Page,
     Plot,
     Table,
 )
 from fourd_ros.viewer.geometry import POINT_LAYOUT, Box, pack_cloud
-from fourd_ros.viewer.images import ERROR_LIMIT, error_picture, hatch_unknown
+from fourd_ros.viewer.images import ERROR_LIMIT, FILM_WIDTH, error_picture, film, hatch_unknown
 from fourd_ros.viewer.page import render, write_page
 
+MODELS = ("quick", "good")
 STEPS = 5
 TIMES = 0.2 * np.arange(1, STEPS + 1)
 CUBE = np.array(
@@ -56,13 +59,11 @@ def make_clip(view: str, instant: str) -> Clip:
         view=view,
         times=TIMES,
         recorded=recorded,
-        imagined=imagined,
-        known=known,
-        depth_error=error,
+        imagined=tuple(Imagined(model=model, rgb=imagined, known=known, depth_error=error) for model in MODELS),
     )
 
 
-def make_candidate(name: str, direction: tuple[float, float, float]) -> Candidate:
+def make_candidate(name: str, model: str, direction: tuple[float, float, float]) -> Candidate:
     grid = np.stack(np.meshgrid(np.linspace(0, 0.5, 40), np.linspace(-0.3, 0.3, 40), [0.0]), -1).reshape(-1, 3)
     way = np.array([0.3, 0.0, 0.2]) + np.linspace(0, 0.3, 30)[:, None] * np.array(direction)
     poses = np.tile(np.diag([0.06, 0.06, 0.06, 1.0]), (STEPS, 1, 1, 1))
@@ -75,6 +76,7 @@ def make_candidate(name: str, direction: tuple[float, float, float]) -> Candidat
     )
     return Candidate(
         name=name,
+        model=model,
         description=f"moves <{name}>",
         times=TIMES,
         clouds=[cloud] * STEPS,
@@ -99,8 +101,15 @@ def make_page(instants: int = 2) -> Page:
     return Page(
         title="Imagined & judged",
         lead="A lead.",
-        found=(Finding(subject="the robot </script>", figures="IoU 1"),),
-        missed=(Finding(subject="the box", figures="9 mm"),),
+        findings=tuple(
+            ModelFindings(
+                model=model,
+                remark="50 ms",
+                found=(Finding(subject="the robot </script>", figures="IoU 1"),),
+                missed=(Finding(subject="the box", figures="9 mm"),),
+            )
+            for model in MODELS
+        ),
         clips=tuple(make_clip(view, f"{i}.0 s") for view in ("front", "wrist") for i in range(instants)),
         plots=tuple(
             Plot(
@@ -108,16 +117,17 @@ def make_page(instants: int = 2) -> Page:
                 title="depth error",
                 unit="mm",
                 times=TIMES,
-                prediction=Curve(name="imagined", values=constant(3.0, unknown=(2,))),
+                predictions=tuple(Curve(name=model, values=constant(3.0, unknown=(2,))) for model in MODELS),
                 baseline=Curve(name="first frame", values=constant(9.0)),
                 verdict="better",
             )
             for view in ("front", "wrist")
         ),
         robot=(LinkMesh(link="hand", triangles=CUBE.astype(np.float32), colour=(0.9, 0.9, 0.9)),),
-        candidates=(
-            make_candidate("hit", (1, 0, 0)),
-            make_candidate("grasp", (0, 0, 1)),
+        candidates=tuple(
+            make_candidate(name, model, direction)
+            for model in MODELS
+            for name, direction in (("hit", (1, 0, 0)), ("grasp", (0, 0, 1)))
         ),
         tables=(Table(title="Figures", columns=("metric", "value"), rows=(("IoU", "0.98"),)),),
         provenance=(("command", "make demo"),),
@@ -160,6 +170,20 @@ def test_page_draws_without_script_errors_and_fragments_select_states(page_file:
     assert first["cursor"] != second["cursor"]
 
 
+def test_one_model_is_looked_at_and_all_are_compared(page_file: Path) -> None:
+    def shown_models(fragment: str) -> tuple[list[str], str]:
+        dom = read_page(page_file, fragment)
+        parts = re.findall(r'<div data-model="(\w+)"([^>]*)>', dom)
+        return [model for model, attributes in parts if "hidden" not in attributes], dom
+
+    chosen, dom = shown_models("play=0")
+    assert chosen == ["good"]
+    assert shown_models("play=0&model=quick")[0] == ["quick"]
+    for model in MODELS:
+        assert f'aria-label="Frame imagined by {model}"' in dom and f'aria-label="Depth error of {model}"' in dom
+    assert "good: better" in dom
+
+
 def test_a_section_can_be_shown_alone(page_file: Path) -> None:
     shown = open_page(page_file, "section=loop&play=0")
     assert (shown["ready"], shown["errors"]) == ("1", "0")
@@ -195,10 +219,7 @@ def test_text_cannot_leave_its_element() -> None:
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
     assert data
     candidates = json.loads(data[1])["scene"]["candidates"]
-    assert [candidate["description"] for candidate in candidates] == [
-        "moves <hit>",
-        "moves <grasp>",
-    ]
+    assert [candidate["description"] for candidate in candidates] == 2 * ["moves <hit>", "moves <grasp>"]
 
 
 def test_too_large_page_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -234,6 +255,11 @@ def test_error_picture_colours_errors_and_hatches_the_unknown() -> None:
     assert picture[0, 0, 0].tolist() == [196, 34, 60]
     assert len(set(picture[0, 15, 0].tolist())) == 1
     assert set(picture[0, :, 8:].ravel()) == {150, 190}
+
+
+def test_wide_films_are_shown_smaller() -> None:
+    shown = film(np.zeros((3, 480, 640, 3), np.uint8))
+    assert (shown["width"], shown["height"], shown["count"]) == (FILM_WIDTH, 240, 3)
 
 
 def test_hatch_keeps_known_pixels() -> None:

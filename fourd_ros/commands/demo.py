@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULTS.step,
         help="time between imagined frames [s] (default: %(default)s)",
     )
+    parser.add_argument(
+        "--params-file", type=Path, metavar="YAML", help="parameters of the world model node, such as backends"
+    )
     parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="seed (default: %(default)s)")
     parser.add_argument(
         "--open", action=argparse.BooleanOptionalAction, default=False, help="open the page in a browser at the end"
@@ -59,15 +62,20 @@ def run(args: argparse.Namespace) -> int:
         horizon=args.horizon,
         step=args.step,
         seed=args.seed,
+        params_file=args.params_file,
         command_line=shlex.join(["fourd", *sys.argv[1:]]),
     )
     result = tell(settings, write=lambda line: print(line, flush=True))
     for table in result.tables:
         print(f"\n{table}")
-    for title, findings in (("Found", result.found), ("Missed", result.missed)):
-        print(f"\n{title} (imagined against the first frame repeated):")
-        for finding in findings or ("nothing",):
-            print(f"  - {finding}")
+    for model in result.findings:
+        print(f"\n{model.model}: {model.remark}")
+        for title, items in (("Found", model.found), ("Missed", model.missed)):
+            print(f"  {title} (imagined against the first frame repeated):")
+            for finding in items or ("nothing",):
+                print(f"    - {finding}")
+    for name, reason in result.missing.items():
+        print(f"\n{name} is not shown: {reason}")
     address = result.page.resolve().as_uri()
     print(f"\nEvery figure with its interval: {result.report} (charts, CSV and JSON beside it)")
     print(f"{result.seconds:.1f} s in all. Open the page:\n  {address}")

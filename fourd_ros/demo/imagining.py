@@ -1,6 +1,6 @@
-"""Asks the world model node about a bag, over ROS, and takes its answers back as records."""
+"""Asks every world model about a bag, over ROS, and takes their answers back as records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,19 @@ class Answer:
     frames: tuple[FrameContents, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Futures:
+    """What all world models said.
+
+    Args:
+        answers: by model, quickest first; each in the order of the questions.
+        missing: models that could not be loaded, and why.
+    """
+
+    answers: Mapping[str, tuple[Answer, ...]]
+    missing: Mapping[str, str]
+
+
 def imagine_recorded(
     bag: Path,
     recording: Recording,
@@ -30,8 +43,9 @@ def imagine_recorded(
     horizon: float,
     step: float,
     seed: int,
+    params_file: Path | None = None,
     progress: Callable[[int], None],
-) -> tuple[Answer, ...]:
+) -> Futures:
     """What the motion commanded in the bag will bring, from every stamp.
 
     Args:
@@ -41,14 +55,17 @@ def imagine_recorded(
         horizon: how far [s].
         step: between frames [s].
         seed: of the samples.
-        progress: called with the number of answers so far.
+        params_file: further parameters of the world model node.
+        progress: called with the number of stamps done.
     """
-    answers: list[Answer] = []
-    with BagLoop(bag, _settings(recording, horizon=horizon, step=step, seed=seed)) as loop:
-        for stamp in stamps:
-            answers += _answers(loop.ask(stamp))
-            progress(len(answers))
-    return tuple(answers)
+    settings = _settings(recording, horizon=horizon, step=step, seed=seed, params_file=params_file)
+    with BagLoop(bag, settings) as loop:
+        answers: dict[str, tuple[Answer, ...]] = dict.fromkeys(loop.backends, ())
+        for done, stamp in enumerate(stamps, start=1):
+            for model in loop.backends:
+                answers[model] += _answers(loop.ask(stamp, backend=model))
+            progress(done)
+        return Futures(answers=answers, missing=_reasons(loop))
 
 
 def imagine_candidates(
@@ -60,19 +77,28 @@ def imagine_candidates(
     horizon: float,
     step: float,
     seed: int,
-) -> tuple[Answer, ...]:
+    params_file: Path | None = None,
+) -> Futures:
     """What each of several motions would bring from one stamp; arguments as in `imagine_recorded`.
 
     Only the cameras that stand still are imagined, as long as there are any: they see the whole scene.
     """
     views = recording.at(stamp_ns).views
     still = [name for name, view in views.items() if not view.mounted_on]
-    with BagLoop(bag, _settings(recording, views=still, horizon=horizon, step=step, seed=seed)) as loop:
-        return _answers(loop.ask(stamp_ns, candidates))
+    settings = _settings(recording, views=still, horizon=horizon, step=step, seed=seed, params_file=params_file)
+    with BagLoop(bag, settings) as loop:
+        answers = {model: _answers(loop.ask(stamp_ns, candidates, backend=model)) for model in loop.backends}
+        return Futures(answers=answers, missing=_reasons(loop))
 
 
 def _settings(
-    recording: Recording, *, views: Sequence[str] = (), horizon: float, step: float, seed: int
+    recording: Recording,
+    *,
+    views: Sequence[str] = (),
+    horizon: float,
+    step: float,
+    seed: int,
+    params_file: Path | None,
 ) -> BagLoopSettings:
     return BagLoopSettings(
         cameras=recording.cameras,
@@ -81,7 +107,12 @@ def _settings(
         step=step,
         seed=seed,
         parameters=dict(PARAMETERS),
+        params_file=params_file,
     )
+
+
+def _reasons(loop: BagLoop) -> dict[str, str]:
+    return {name: str(error) for name, error in loop.missing_backends.items()}
 
 
 def _answers(instant: ImaginedInstant) -> tuple[Answer, ...]:

@@ -56,18 +56,27 @@ def render_measured(robot: RobotModel, observations: Sequence[Observation], view
     return robot.renderer.render(kinematics.link_poses(positions), observations[0].views[view].camera, T_root_camera)
 
 
+def summarise_models(judged: Sequence[JudgedView], *, start_ns: int) -> Mapping[str, Mapping[str, Summary]]:
+    """Summaries by camera of every world model, in the order in which they were asked; arguments as below."""
+    models = dict.fromkeys(item.rollout.backend for item in judged)
+    return {
+        model: summarise_views([item for item in judged if item.rollout.backend == model], start_ns=start_ns)
+        for model in models
+    }
+
+
 def summarise_views(judged: Sequence[JudgedView], *, start_ns: int) -> Mapping[str, Summary]:
     """One summary over all instants for each camera.
 
     Args:
-        judged: views of any instants.
+        judged: views of any instants, imagined by one model.
         start_ns: instants are named by the time since then.
     """
     names = dict.fromkeys(item.view for item in judged)
     return {
         name: summarise(
             {f"{(item.rollout.stamp_ns - start_ns) * 1e-9:.2f} s": item.score for item in judged if item.view == name},
-            title=f"{name} camera",
+            title=f"{judged[0].rollout.backend}, {name} camera",
         )
         for name in names
     }

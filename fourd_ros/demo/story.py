@@ -7,17 +7,18 @@ from pathlib import Path
 
 from fourd_ros import __version__
 from fourd_ros.demo.candidates import Motion, plan
-from fourd_ros.demo.imagining import Answer, imagine_candidates, imagine_recorded
-from fourd_ros.demo.judging import judge, summarise_views
+from fourd_ros.demo.imagining import Futures, imagine_candidates, imagine_recorded
+from fourd_ros.demo.judging import judge, summarise_models
 from fourd_ros.demo.recording import Recording
-from fourd_ros.demo.showing import make_candidate, make_clip, make_plots, robot_meshes
+from fourd_ros.demo.showing import make_candidate, make_clips, make_findings, make_plots, robot_meshes
 from fourd_ros.demo.stages import Stages
 from fourd_ros.errors import InvalidBag, NoObservation
-from fourd_ros.evaluation.findings import Finding, findings, horizon_table, overall_table
+from fourd_ros.evaluation.findings import horizon_table, overall_table
 from fourd_ros.evaluation.report import write_report
 from fourd_ros.evaluation.summary import Summary
 from fourd_ros.evaluation.table import Table
-from fourd_ros.viewer.content import Page
+from fourd_ros.records import Rollout
+from fourd_ros.viewer.content import ModelFindings, Page
 from fourd_ros.viewer.page import write_page
 
 REPORT = "report"
@@ -43,6 +44,7 @@ class DemoSettings:
         horizon: how far [s].
         step: between imagined frames [s].
         seed: of the samples and of the bootstrap.
+        params_file: further parameters of the world model node, such as its backends.
         command_line: shown on the page.
     """
 
@@ -52,6 +54,7 @@ class DemoSettings:
     horizon: float = 2.0
     step: float = 0.2
     seed: int = 0
+    params_file: Path | None = None
     command_line: str = "fourd demo"
 
 
@@ -60,8 +63,8 @@ class DemoResult:
     """What came out.
 
     Args:
-        found: what was predicted better than the baseline.
-        missed: what was not.
+        findings: what every world model predicted better than the baseline, and what not; the best one last.
+        missing: models that could not be loaded, and why.
         tables: the figures.
         page: the written file.
         page_bytes: its size.
@@ -69,8 +72,8 @@ class DemoResult:
         seconds: wall time of the whole.
     """
 
-    found: tuple[Finding, ...]
-    missed: tuple[Finding, ...]
+    findings: tuple[ModelFindings, ...]
+    missing: Mapping[str, str]
     tables: tuple[Table, ...]
     page: Path
     page_bytes: int
@@ -99,42 +102,44 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
         recording = Recording(settings.bag, every=settings.step)
         remark(_describe(recording))
     with stages.next() as remark:
-        answers = _imagine(recording, settings, remark)
+        imagined = _imagine(recording, settings, remark)
     with stages.next() as remark:
-        judged = [view for answer in answers for view in judge(recording, answer.rollout)]
-        summaries = summarise_views(judged, start_ns=recording.start_ns)
-        found, missed = findings(summaries)
-        tables = (
-            overall_table(summaries),
-            *(horizon_table(view, summary) for view, summary in summaries.items()),
-        )
+        judged = [
+            view
+            for answers in imagined.answers.values()
+            for answer in answers
+            for view in judge(recording, answer.rollout)
+        ]
+        models = summarise_models(judged, start_ns=recording.start_ns)
+        findings = make_findings(models, imagined.answers)
+        tables = _tables(models)
         remark(f"{len(judged)} imagined videos judged")
     with stages.next() as remark:
-        motions, imagined = _candidates(recording, settings)
+        motions, futures = _candidates(recording, settings)
         remark(", ".join(f"{motion.name} {motion.trajectory.times[-1]:.1f} s" for motion in motions))
     with stages.next() as remark:
-        report = _write_report(settings, summaries)
+        report = _write_report(settings, models)
         page = Page(
             title=_title(settings),
-            lead=_lead(answers, settings),
-            found=found,
-            missed=missed,
-            clips=tuple(make_clip(view, start_ns=recording.start_ns) for view in judged),
-            plots=make_plots(summaries),
+            lead=_lead(imagined, settings),
+            findings=findings,
+            clips=make_clips(judged, start_ns=recording.start_ns),
+            plots=make_plots(models),
             robot=robot_meshes(recording.robot),
             candidates=tuple(
                 make_candidate(recording.robot, motion, answer.rollout, answer.frames)
-                for motion, answer in zip(motions, imagined, strict=True)
+                for answers in futures.answers.values()
+                for motion, answer in zip(motions, answers, strict=True)
             ),
             tables=tables,
-            provenance=_provenance(settings, recording, answers, stages.elapsed),
+            provenance=_provenance(settings, recording, imagined, stages.elapsed),
             links=(("Every instant, as charts, CSV and JSON", f"{REPORT}/{report.name}"),),
         )
         size = write_page(page, settings.page)
         remark(f"{size / 1e6:.1f} MB, opens without network")
     return DemoResult(
-        found=found,
-        missed=missed,
+        findings=findings,
+        missing=imagined.missing,
         tables=tables,
         page=settings.page,
         page_bytes=size,
@@ -143,12 +148,18 @@ def tell(settings: DemoSettings, *, write: Callable[[str], None]) -> DemoResult:
     )
 
 
-def _write_report(settings: DemoSettings, summaries: Mapping[str, Summary]) -> Path:
+def _tables(models: Mapping[str, Mapping[str, Summary]]) -> tuple[Table, ...]:
+    """All models side by side, then the best one over the horizon."""
+    best, summaries = next(reversed(models.items()))
+    return (overall_table(models), *(horizon_table(best, view, summary) for view, summary in summaries.items()))
+
+
+def _write_report(settings: DemoSettings, models: Mapping[str, Mapping[str, Summary]]) -> Path:
     """Every figure of every instant, beside the page."""
     return write_report(
         settings.page.parent / REPORT,
         title=f"Imagined futures of {settings.bag.name}, instant by instant",
-        tables=[summary.results for summary in summaries.values()],
+        tables=[summary.results for summaries in models.values() for summary in summaries.values()],
         notes=(
             f"From each instant the next {settings.horizon:.1f} s were imagined in steps of {settings.step:.2f} s and "
             "compared with what was recorded; a value is the mean over that horizon. The instants of one recording are "
@@ -167,23 +178,27 @@ def _describe(recording: Recording) -> str:
     )
 
 
-def _imagine(recording: Recording, settings: DemoSettings, remark: Callable[[str], None]) -> tuple[Answer, ...]:
+def _imagine(recording: Recording, settings: DemoSettings, remark: Callable[[str], None]) -> Futures:
     stamps = recording.instants(settings.instants, horizon=settings.horizon)
-    return imagine_recorded(
+    imagined = imagine_recorded(
         settings.bag,
         recording,
         stamps,
         horizon=settings.horizon,
         step=settings.step,
         seed=settings.seed,
+        params_file=settings.params_file,
         progress=lambda done: remark(
             f"{done}/{len(stamps)}: from {(stamps[done - 1] - recording.start_ns) * 1e-9:.1f} s, "
             f"{settings.horizon:.1f} s ahead"
         ),
     )
+    for name, reason in imagined.missing.items():
+        remark(f"without the world model '{name}': {reason}")
+    return imagined
 
 
-def _candidates(recording: Recording, settings: DemoSettings) -> tuple[tuple[Motion, ...], tuple[Answer, ...]]:
+def _candidates(recording: Recording, settings: DemoSettings) -> tuple[tuple[Motion, ...], Futures]:
     """Three motions from the first instant at which the gripper is empty and an object stands within reach."""
     for stamp_ns in recording.instants(3 * settings.instants, horizon=0.0):
         if recording.holding(stamp_ns):
@@ -192,7 +207,7 @@ def _candidates(recording: Recording, settings: DemoSettings) -> tuple[tuple[Mot
             motions = plan(recording.robot, recording.at(stamp_ns))
         except NoObservation:
             continue
-        answers = imagine_candidates(
+        futures = imagine_candidates(
             settings.bag,
             recording,
             stamp_ns,
@@ -200,8 +215,9 @@ def _candidates(recording: Recording, settings: DemoSettings) -> tuple[tuple[Mot
             horizon=float(max(motion.trajectory.times[-1] for motion in motions)),
             step=settings.step,
             seed=settings.seed,
+            params_file=settings.params_file,
         )
-        return motions, answers
+        return motions, futures
     raise NoObservation("no instant of the bag shows an empty gripper and an object within reach")
 
 
@@ -209,30 +225,31 @@ def _title(settings: DemoSettings) -> str:
     return f"The next {settings.horizon:.0f} seconds of a robot, imagined and then compared with what happened"
 
 
-def _lead(answers: tuple[Answer, ...], settings: DemoSettings) -> str:
+def _lead(imagined: Futures, settings: DemoSettings) -> str:
+    names = list(imagined.answers)
+    who = f"the world model “{names[0]}” was" if len(names) == 1 else f"{len(names)} world models were each"
+    instants = len(next(iter(imagined.answers.values())))
+    missing = "".join(f" “{name}” is not shown: {reason}" for name, reason in imagined.missing.items())
     return (
-        f"A recording was replayed through ROS 2. At {len(answers)} instants the world model "
-        f"“{answers[0].rollout.backend}” was given one observation and the commanded motion, and imagined the next "
-        f"{settings.horizon:.1f} s of every camera."
+        f"A recording was replayed through ROS 2. At {instants} instants {who} given one observation and the commanded "
+        f"motion, and imagined the next {settings.horizon:.1f} s of every camera.{missing}"
     )
 
 
 def _provenance(
-    settings: DemoSettings, recording: Recording, answers: tuple[Answer, ...], seconds: float
+    settings: DemoSettings, recording: Recording, imagined: Futures, seconds: float
 ) -> tuple[tuple[str, str], ...]:
-    rollout = answers[0].rollout
-    mean = 1000 * sum(answer.rollout.compute_time for answer in answers) / len(answers)
-    weights = f"sha256 {rollout.model_sha256}" if rollout.model_sha256 else "none: geometry and kinematics only"
+    firsts = {model: answers[0].rollout for model, answers in imagined.answers.items()}
     return (
         ("command", settings.command_line),
         ("bag", f"{settings.bag.name}: {_describe(recording)}"),
-        (
-            "world model",
-            f"{rollout.backend}, {mean:.0f} ms for {len(rollout.times)} steps of {len(rollout.views)} cameras",
-        ),
-        ("weights", weights),
+        *((f"world model {model}", _weights(rollout)) for model, rollout in firsts.items()),
         ("seed", str(settings.seed)),
-        ("horizon", f"{settings.horizon:.1f} s in steps of {settings.step:.2f} s, {len(answers)} instants"),
+        ("horizon", f"{settings.horizon:.1f} s in steps of {settings.step:.2f} s, {settings.instants} instants"),
         ("software", f"fourd_ros {__version__}"),
         ("made", f"{time.strftime('%Y-%m-%d %H:%M')} in {seconds:.0f} s"),
     )
+
+
+def _weights(rollout: Rollout) -> str:
+    return f"weights sha256 {rollout.model_sha256}" if rollout.model_sha256 else "geometry and kinematics only"

@@ -81,31 +81,33 @@ def _remark(metric: MetricSummary) -> str:
     return remarks.get(metric.verdict, ", no better")
 
 
-def overall_table(summaries: Mapping[str, Summary]) -> Table:
-    """One row for each camera and metric, averaged over the horizon, with intervals over the instants."""
-    rows = [
-        (
-            metric.metric.title,
-            view,
-            metric.metric.unit or "-",
-            metric.metric.show_interval(metric.prediction_overall),
-            metric.metric.show_interval(metric.first_frame_overall),
-            metric.verdict.value,
-        )
-        for view, summary in summaries.items()
-        for metric in summary.metrics.values()
-        if metric.verdict is not Verdict.NOTHING
-    ]
-    some = next(iter(summaries.values()))
+def overall_table(models: Mapping[str, Mapping[str, Summary]]) -> Table:
+    """One row for each camera and metric, averaged over the horizon, with intervals over the instants.
+
+    Args:
+        models: summaries by camera, of each model; the best model is the last one.
+    """
+    best, last = next(reversed(models.items()))
+    rows = []
+    for view, summary in last.items():
+        for name, metric in summary.metrics.items():
+            judged = [views[view].metrics[name] for views in models.values()]
+            if all(one.verdict is Verdict.NOTHING for one in judged):
+                continue
+            values = [metric.metric.show_interval(one.prediction_overall) for one in judged]
+            baseline = metric.metric.show_interval(metric.first_frame_overall)
+            unit = metric.metric.unit or "-"
+            rows.append((metric.metric.title, view, unit, *values, baseline, metric.verdict.value))
+    some = next(iter(last.values()))
     return Table(
         title=f"Mean over {some.times[-1]:.1f} s and {some.instants} instants [95 % bootstrap interval over instants]",
-        columns=("metric", "camera", "unit", "imagined", "first frame repeated", "imagined is"),
+        columns=("metric", "camera", "unit", *models, "first frame repeated", f"{best} is"),
         rows=tuple(rows),
     )
 
 
-def horizon_table(view: str, summary: Summary) -> Table:
-    """One row for each time of the horizon: imagined / first frame repeated."""
+def horizon_table(model: str, view: str, summary: Summary) -> Table:
+    """One row for each time of the horizon: what the model imagined / first frame repeated."""
     metrics = [metric for metric in summary.metrics.values() if metric.verdict is not Verdict.NOTHING]
     rows = []
     for step, time in enumerate(summary.times):
@@ -116,7 +118,7 @@ def horizon_table(view: str, summary: Summary) -> Table:
         ]
         rows.append((f"+{time:.2f} s", *pairs))
     return Table(
-        title=f"Over the horizon, {view} camera: imagined / first frame repeated",
+        title=f"Over the horizon, {view} camera: {model} / first frame repeated",
         columns=("horizon", *(_short(metric.metric) for metric in metrics)),
         rows=tuple(rows),
     )

@@ -18,26 +18,39 @@ LABEL_UNKNOWN, LABEL_STATIC, LABEL_ROBOT, LABEL_FIRST_OBJECT = 0, 1, 2, 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """One instant and one camera: the loop "recorded | imagined | error".
+class Imagined:
+    """What one model imagined of a clip.
 
     Args:
-        instant: caption of the instant the prediction starts from.
+        model: its name.
+        rgb: what was predicted, shape [T, H, W, 3].
+        known: False where the prediction says nothing, shape [T, H, W].
+        depth_error: absolute depth difference [m], NaN where either is unknown, shape [T, H, W].
+    """
+
+    model: str
+    rgb: Pixels
+    known: Mask
+    depth_error: Points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One instant and one camera: what was recorded beside what every model imagined, and how far that is off.
+
+    Args:
+        instant: caption of the instant the predictions start from.
         view: camera name.
         times: horizon of every frame [s], shape [T].
         recorded: what the camera saw, shape [T, H, W, 3].
-        imagined: what was predicted, shape [T, H, W, 3].
-        known: False where the prediction says nothing, shape [T, H, W].
-        depth_error: absolute depth difference [m], NaN where either is unknown, shape [T, H, W].
+        imagined: by every model, in the order of `Page.findings`.
     """
 
     instant: str
     view: str
     times: FloatArray
     recorded: Pixels
-    imagined: Pixels
-    known: Mask
-    depth_error: Points
+    imagined: tuple[Imagined, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +63,23 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A quantity over the horizon for one camera: the prediction beside its baseline.
+    """A quantity over the horizon for one camera: predictions beside their baseline.
 
     Args:
         view: camera name.
         title: the quantity.
         unit: its unit, empty for a ratio.
         times: horizon [s], shape [T].
-        prediction: the model.
-        baseline: what it has to beat.
-        verdict: a few words of conclusion.
+        predictions: of every model, in the order of `Page.findings`.
+        baseline: what they have to beat.
+        verdict: a few words of conclusion about the last of them.
     """
 
     view: str
     title: str
     unit: str
     times: FloatArray
-    prediction: Curve
+    predictions: tuple[Curve, ...]
     baseline: Curve
     verdict: str
 
@@ -109,6 +122,7 @@ class Candidate:
 
     Args:
         name: one word, used in links.
+        model: that imagined it.
         description: one sentence for the reader.
         times: of every cloud [s], shape [T].
         clouds: T clouds.
@@ -118,6 +132,7 @@ class Candidate:
     """
 
     name: str
+    model: str
     description: str
     times: FloatArray
     clouds: Sequence[Cloud]
@@ -127,14 +142,30 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelFindings:
+    """How one model did.
+
+    Args:
+        model: its name, used in links.
+        remark: what it costs and how far it trusts itself, one line.
+        found: what it predicted better than the baseline.
+        missed: what it did not.
+    """
+
+    model: str
+    remark: str
+    found: tuple[Finding, ...]
+    missed: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Everything on the page.
 
     Args:
         title: heading.
         lead: what the reader looks at, one or two sentences.
-        found: what the model predicted better than the baseline.
-        missed: what it did not.
+        findings: of every model, the best one last; at least one.
         clips: loops, any number of instants and cameras.
         plots: errors over the horizon.
         robot: link shapes shared by the candidates.
@@ -146,8 +177,7 @@ class Page:
 
     title: str
     lead: str
-    found: tuple[Finding, ...]
-    missed: tuple[Finding, ...]
+    findings: tuple[ModelFindings, ...]
     clips: tuple[Clip, ...]
     plots: tuple[Plot, ...]
     robot: tuple[LinkMesh, ...]

@@ -83,6 +83,7 @@ def pack_candidate(candidate: Candidate, box: Box) -> dict[str, object]:
     columns_first = np.swapaxes(candidate.link_poses, -1, -2)
     return {
         "name": candidate.name,
+        "model": candidate.model,
         "description": candidate.description,
         "times": candidate.times.tolist(),
         "clouds": [pack_cloud(cloud, box) for cloud in candidate.clouds],

@@ -26,6 +26,9 @@ ERROR_COLOURS = np.array(
 )
 """Equidistant stops from 0 to `ERROR_LIMIT`; lightness rises to the middle and hue keeps the ends apart."""
 
+FILM_WIDTH = 320
+"""Wider frames are shown smaller [px]."""
+
 _VISIBLE_FROM = 0.002
 _OPAQUE_FROM = 0.012
 _JPEG_QUALITY = 88
@@ -56,7 +59,7 @@ def hatch_unknown(frames: Pixels, known: Mask) -> Pixels:
 
 
 def film(frames: Pixels) -> dict[str, object]:
-    """Frames side by side in one JPEG.
+    """Frames side by side in one JPEG, at most `FILM_WIDTH` wide.
 
     Args:
         frames: shape [T, H, W, 3].
@@ -64,6 +67,7 @@ def film(frames: Pixels) -> dict[str, object]:
     Returns:
         ``src`` (data URI), ``columns`` of the grid, ``width`` and ``height`` of one frame, ``count``.
     """
+    frames = _small(frames)
     count, height, width, _ = frames.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -82,12 +86,20 @@ def film(frames: Pixels) -> dict[str, object]:
     }
 
 
+def _small(frames: Pixels) -> Pixels:
+    height, width = frames.shape[1:3]
+    if width <= FILM_WIDTH:
+        return frames
+    size = (FILM_WIDTH, round(height * FILM_WIDTH / width))
+    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+
+
 def clip_films(clip: Clip) -> dict[str, object]:
-    """The three films of one clip."""
+    """What was recorded, and by model what was imagined and how far it is off."""
     return {
         "recorded": film(clip.recorded),
-        "imagined": film(hatch_unknown(clip.imagined, clip.known)),
-        "error": film(error_picture(clip.recorded, clip.depth_error)),
+        "imagined": {one.model: film(hatch_unknown(one.rgb, one.known)) for one in clip.imagined},
+        "error": {one.model: film(error_picture(clip.recorded, one.depth_error)) for one in clip.imagined},
     }
 
 

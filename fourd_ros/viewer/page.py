@@ -11,7 +11,7 @@ from fourd_ros.errors import TooLarge
 from fourd_ros.evaluation.findings import Finding
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.evaluation.table import Table
-from fourd_ros.viewer.content import Clip, Page, Plot
+from fourd_ros.viewer.content import Clip, ModelFindings, Page, Plot
 from fourd_ros.viewer.geometry import (
     SIGMA_LIMIT,
     Box,
@@ -27,6 +27,7 @@ SCRIPTS = (
     "errors.js",
     "state.js",
     "decode.js",
+    "models.js",
     "loop.js",
     "plots.js",
     "camera.js",
@@ -69,8 +70,7 @@ def render(page: Page) -> str:
     parts = {
         "title": html.escape(page.title),
         "lead": html.escape(page.lead),
-        "found": _items(page.found),
-        "missed": _items(page.missed),
+        "verdicts": "\n".join(_verdicts(findings) for findings in page.findings),
         "tables": "\n".join(_table(table) for table in page.tables),
         "links": "\n".join(_link(*link) for link in page.links),
         "provenance": _provenance(page.provenance),
@@ -85,6 +85,7 @@ def _payload(page: Page) -> dict[str, object]:
     clouds = [cloud for candidate in page.candidates for cloud in candidate.clouds]
     box = Box.around(clouds)
     return {
+        "models": [findings.model for findings in page.findings],
         "errorScale": {"limit": ERROR_LIMIT * 1000, "colours": legend_stops()},
         "clips": [_clip(clip) for clip in page.clips],
         "plots": [_plot(plot) for plot in page.plots],
@@ -109,7 +110,7 @@ def _clip(clip: Clip) -> dict[str, object]:
 
 
 def _plot(plot: Plot) -> dict[str, object]:
-    curves = [{"name": curve.name, **_series(curve.values)} for curve in (plot.prediction, plot.baseline)]
+    curves = [{"name": curve.name, **_series(curve.values)} for curve in (*plot.predictions, plot.baseline)]
     return {
         "view": plot.view,
         "title": plot.title,
@@ -136,6 +137,16 @@ def _numbers(values: NDArray[np.float64]) -> list[float | None]:
 def _json(payload: object) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _verdicts(findings: ModelFindings) -> str:
+    model = html.escape(findings.model)
+    sides = "\n".join(
+        f'<section class="{side.lower()}"><h2>{side} by {model}</h2><ul>\n{_items(items)}\n</ul></section>'
+        for side, items in (("Found", findings.found), ("Missed", findings.missed))
+    )
+    remark = f'<p class="note">{html.escape(findings.remark)}</p>'
+    return f'<div data-model="{model}"><div class="verdicts">\n{sides}\n</div>{remark}</div>'
 
 
 def _items(findings: tuple[Finding, ...]) -> str:

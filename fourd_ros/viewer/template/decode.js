@@ -31,5 +31,6 @@ function ramp(element, colours, low, high) {
 // Steps of every clip and candidate, on one shared time axis.
 const steps = Math.max(1, ...data.clips.map(c => c.times.length), ...data.scene.candidates.map(c => c.times.length));
 function step(count) { return Math.max(0, Math.min(Math.trunc(Number(state.t)) || 0, count - 1)); }
-function currentCandidate() { return data.scene.candidates.find(c => c.name === state.candidate) ?? data.scene.candidates[0]; }
+function isCurrent(candidate) { return candidate.name === state.candidate && candidate.model === state.model; }
+function currentCandidate() { return data.scene.candidates.find(isCurrent) ?? data.scene.candidates[0]; }
 function seconds(times) { return times.length ? `+${times[step(times.length)].toFixed(2)} s` : ""; }

@@ -1,5 +1,5 @@
 "use strict";
-// The loop "recorded | imagined | error" and the players below it and below the 3D view.
+// The loop "what happened | imagined by each model, with its error" and the players below it and below the 3D view.
 const STEP_SECONDS = 0.2;
 const PAUSE_AT_END = 3;
 
@@ -8,14 +8,30 @@ function currentClip() {
   return clips[Math.max(0, Math.min(Math.trunc(Number(state.instant)) || 0, clips.length - 1))];
 }
 
+// Canvases of the loop, and which film of a clip each of them shows.
+const screens = [{ canvas: document.querySelector("canvas[data-film=recorded]"), film: films => films.recorded }];
+
 async function drawFilms() {
   const clip = currentClip();
   if (!clip) return;
-  const index = step(clip.times.length);
-  const names = ["recorded", "imagined", "error"];
-  const sheets = await Promise.all(names.map(name => image(clip.films[name].src)));
+  const index = step(clip.times.length), films = screens.map(screen => screen.film(clip.films));
+  const sheets = await Promise.all(films.map(film => image(film.src)));
   if (clip !== currentClip()) return;
-  names.forEach((name, i) => drawFrame(document.querySelector(`canvas[data-film=${name}]`), clip.films[name], sheets[i], index));
+  screens.forEach((screen, i) => drawFrame(screen.canvas, films[i], sheets[i], index));
+}
+
+function modelFigure(model) {
+  const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+  caption.append(swatch(modelColour(model)), model);
+  figure.append(caption);
+  for (const [kind, label] of [["imagined", `Frame imagined by ${model}`], ["error", `Depth error of ${model}`]]) {
+    const canvas = document.createElement("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", label);
+    figure.append(canvas);
+    screens.push({ canvas, film: films => films[kind][model] });
+  }
+  return figure;
 }
 
 function drawFrame(canvas, film, sheet, index) {
@@ -31,7 +47,8 @@ function setUpLoop() {
   const instants = data.clips.filter(clip => clip.view === state.view).map((clip, i) => [String(i), clip.instant]);
   choices("instant", instants);
   const scale = data.errorScale;
-  ramp(document.getElementById("error-legend"), scale.colours, "0", `≥ ${scale.limit.toFixed(0)} mm`);
+  ramp(document.getElementById("error-legend"), scale.colours, "depth off by 0", `≥ ${scale.limit.toFixed(0)} mm`);
+  document.querySelector(".films").append(...data.models.map(modelFigure));
   onChange(["view", "instant", "t"], drawFilms);
 }
 
@@ -64,7 +81,7 @@ function player(times) {
     output.textContent = seconds(shown);
     slider.setAttribute("aria-valuetext", output.textContent);
   };
-  onChange(["t", "play", "view", "instant", "candidate"], show);
+  onChange(["t", "play", "view", "instant", "candidate", "model"], show);
   show();
   return [button, slider, output];
 }

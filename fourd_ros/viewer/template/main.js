@@ -25,6 +25,7 @@ async function start() {
   setUpScheme();
   showSection();
   onChange(["section"], showSection);
+  setUpModels();
   setUpLoop();
   setUpPlots();
   const drawScene = setUpScene();

@@ -71,22 +71,22 @@ function plotFigure(plot) {
   const figure = document.createElement("figure");
   const title = document.createElement("h3"), now = document.createElement("p"), badge = document.createElement("span");
   badge.className = `badge ${plot.verdict.split(" ")[0]}`;
-  badge.textContent = plot.verdict;
+  badge.textContent = data.models.length > 1 ? `${data.models.at(-1)}: ${plot.verdict}` : plot.verdict;
   title.append(badge, plot.unit ? `${plot.title} [${plot.unit}]` : plot.title);
   now.className = "now";
   figure.append(title, now);
 
-  const [prediction, baseline] = plot.curves;
-  if (![...prediction.estimate, ...baseline.estimate].some(value => value !== null)) {
+  if (!plot.curves.some(curve => curve.estimate.some(value => value !== null))) {
     now.textContent = "this camera saw none in these instants";
     return { figure, show: () => {} };
   }
   const scale = scales(plot), drawing = svg("svg", { viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "img", "aria-label": title.textContent });
   const cursor = svg("line", { class: "cursor", y1: PLOT.top, y2: PLOT.height - PLOT.bottom });
   drawing.append(...axes(plot, scale));
-  for (const [curve, role] of [[baseline, "baseline"], [prediction, "prediction"]]) {
-    drawing.append(svg("path", { class: `band ${role}`, d: bandPath(plot, scale, curve) }));
-    drawing.append(svg("path", { class: `curve ${role}`, d: curvePath(plot, scale, curve.estimate) }));
+  for (const curve of plot.curves.toReversed()) {
+    const style = `color: ${curveColour(curve)}`, role = isModel(curve) ? "" : " baseline";
+    drawing.append(svg("path", { class: "band", style, d: bandPath(plot, scale, curve) }));
+    drawing.append(svg("path", { class: `curve${role}`, style, d: curvePath(plot, scale, curve.estimate) }));
   }
   drawing.append(cursor);
   figure.append(drawing);
@@ -95,12 +95,27 @@ function plotFigure(plot) {
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     const value = curve => curve.estimate[i] === null ? "–" : curve.estimate[i].toPrecision(3);
-    now.textContent = `${seconds(plot.times)}: ${prediction.name} ${value(prediction)}, ${baseline.name} ${value(baseline)}`;
+    now.textContent = `${seconds(plot.times)}: ${plot.curves.map(curve => `${curve.name} ${value(curve)}`).join(", ")}`;
   };
   return { figure, show };
 }
 
+function isModel(curve) { return data.models.includes(curve.name); }
+function curveColour(curve) { return isModel(curve) ? modelColour(curve.name) : "var(--baseline)"; }
+
+function key(text, colour, role) {
+  const mark = document.createElement("span"), entry = document.createElement("span");
+  mark.className = `key ${role}`;
+  mark.style.color = colour;
+  entry.append(mark, text);
+  return entry;
+}
+
 function setUpPlots() {
+  document.querySelector("#plots .legend").append(
+    ...data.models.map(model => key(model, modelColour(model), "")),
+    key("first frame repeated", "var(--baseline)", "baseline"),
+    key("95 % interval over the instants", "var(--quiet)", "band"));
   const box = document.querySelector(".plots");
   let shown = [];
   const moveCursor = () => { for (const plot of shown) plot.show(); };

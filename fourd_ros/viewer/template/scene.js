@@ -9,7 +9,9 @@ function cssColour(rgb) { return `rgb(${rgb.map(c => Math.round(255 * c)).join("
 
 function setUpScene() {
   const canvas = document.getElementById("cloud"), { candidates, robot, low, size } = data.scene;
-  choices("candidate", candidates.map((c, i) => [c.name, c.name, cssColour(PATH_COLOURS[i % PATH_COLOURS.length])]));
+  const names = [...new Set(candidates.map(candidate => candidate.name))];
+  const colourOf = future => PATH_COLOURS[names.indexOf(future.name) % PATH_COLOURS.length];
+  choices("candidate", names.map(name => [name, name, cssColour(colourOf({ name }))]));
   choices("colour", MODES);
   choices("robot", robot.length ? [["mesh", "translucent shape"], ["points", "imagined points"]] : [["points", "imagined points"]]);
   if (!candidates.length) return () => {};
@@ -24,7 +26,7 @@ function setUpScene() {
     return { ...candidate, way, path: gl.path(way), stops: gl.path(floats(candidate.stops)), clouds: candidate.clouds.map(() => null), packed: candidate.clouds, poses: floats(candidate.poses) };
   });
   const view = orbit(middleOf(futures.map(future => future.way)));
-  const chosen = () => futures.find(future => future.name === state.candidate) ?? futures[0];
+  const chosen = () => futures.find(isCurrent) ?? futures[0];
 
   const draw = () => {
     if (!canvas.clientWidth) return;
@@ -33,10 +35,10 @@ function setUpScene() {
     gl.begin(view, backgroundOf(canvas));
     const mode = MODES.findIndex(([name]) => name === state.colour), mesh = state.robot === "mesh";
     gl.drawCloud(future.clouds[index], { low, size, mode, hideRobot: mesh, diameter: POINT_SIZE });
-    futures.forEach((other, i) => {
-      gl.drawPath(other.path, PATH_COLOURS[i % PATH_COLOURS.length], other === future ? 1 : 0.25, other === future ? PATH_SIZE : PATH_SIZE / 2);
-    });
-    gl.drawPath(future.stops, PATH_COLOURS[futures.indexOf(future) % PATH_COLOURS.length], 1, TOOL_SIZE, index, 1);
+    for (const other of futures.filter(other => other.model === future.model)) {
+      gl.drawPath(other.path, colourOf(other), other === future ? 1 : 0.25, other === future ? PATH_SIZE : PATH_SIZE / 2);
+    }
+    gl.drawPath(future.stops, colourOf(future), 1, TOOL_SIZE, index, 1);
     if (mesh) gl.drawRobot(links, future.poses.subarray(16 * links.length * index), 0.55);
     if (!playing()) document.documentElement.dataset.drawn = gl.drawnPixels();
   };
@@ -50,8 +52,8 @@ function setUpScene() {
     document.getElementById("candidate-description").textContent = chosen().description;
     showLegend(data.scene);
   };
-  onChange(["t", "candidate", "colour", "robot", "scheme", "play"], redraw);
-  onChange(["candidate", "colour"], describe);
+  onChange(["t", "candidate", "model", "colour", "robot", "scheme", "play"], redraw);
+  onChange(["candidate", "model", "colour"], describe);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   new ResizeObserver(redraw).observe(canvas);
   steer(canvas, view, redraw);

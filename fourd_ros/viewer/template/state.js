@@ -1,6 +1,6 @@
 "use strict";
 // What is shown. The URL fragment holds it, so every state has a link: #candidate=grasp&t=8&view=front
-const state = { view: "", instant: "0", t: "0", candidate: "", colour: "rgb", robot: "mesh", play: "1", scheme: "", section: "" };
+const state = { view: "", instant: "0", t: "0", candidate: "", model: "", colour: "rgb", robot: "mesh", play: "1", scheme: "", section: "" };
 const listeners = [];
 
 function readFragment() {
@@ -27,24 +27,28 @@ function onChange(names, listener) {
   listeners.push(changed => { if (changed.some(name => names.includes(name))) listener(); });
 }
 
-// A row of radio buttons bound to one entry of the state; options are [value, label, colour or undefined].
+// Rows of radio buttons bound to one entry of the state, wherever the page has a place for them; options are
+// [value, label, colour or undefined]. Nothing to choose from is not shown.
 function choices(name, options) {
-  const fieldset = document.querySelector(`.choices[data-state=${name}]`);
   if (!options.some(([value]) => value === state[name])) state[name] = options.length ? options[0][0] : "";
-  const inputs = options.map(([value, label, colour]) => {
-    const input = Object.assign(document.createElement("input"), { type: "radio", name, value });
-    const text = document.createElement("span");
-    if (colour) text.append(swatch(colour));
-    text.append(label);
-    const box = document.createElement("label");
-    box.append(input, text);
-    fieldset.append(box);
-    input.addEventListener("change", () => update({ [name]: value }));
-    return input;
+  const inputs = [...document.querySelectorAll(`.choices[data-state=${name}]`)].flatMap((fieldset, row) => {
+    fieldset.hidden = options.length < 2;
+    return options.map(option => choice(fieldset, name, `${name}-${row}`, option));
   });
   const show = () => { for (const input of inputs) input.checked = input.value === state[name]; };
   onChange([name], show);
   show();
+}
+
+function choice(fieldset, name, group, [value, label, colour]) {
+  const input = Object.assign(document.createElement("input"), { type: "radio", name: group, value });
+  const text = document.createElement("span"), box = document.createElement("label");
+  if (colour) text.append(swatch(colour));
+  text.append(label);
+  box.append(input, text);
+  fieldset.append(box);
+  input.addEventListener("change", () => update({ [name]: value }));
+  return input;
 }
 
 function swatch(colour) {
