@@ -36,7 +36,7 @@ from fourd_ros.evaluation.tabletop_pixels import (
     imagined_frames,
     pixel_scores,
 )
-from fourd_ros.evaluation.tabletop_run import Evaluation, episode_of, record_episodes, seen_depth, shifted
+from fourd_ros.evaluation.tabletop_run import Evaluation, episode_of, outcomes, record_episodes, seen_depth, shifted
 from fourd_ros.evaluation.tabletop_truth import Truth
 from fourd_ros.evaluation.world_model import (
     CONTROL,
@@ -399,6 +399,14 @@ def test_goals_say_by_how_much_they_are_missed() -> None:
     between = Goal(metric=metric, least=0.075, most=0.085)
     assert between.text == "75.0 to 85.0 mm"
     assert verdict(between, 0.07, 0.07) == "missed by 5.0 mm"
+
+
+def test_outcomes_say_which_rollouts_went_as_imagined(evaluation: Evaluation) -> None:
+    found = list(outcomes(evaluation, CONTROL))
+    moved = [Truth(episode_of(evaluation, seed)).moved.any() for seed in evaluation.seeds]
+    assert len(found) == 3 and any(moved)
+    assert all(outcome.found_all == 0.0 for outcome, has_moved in zip(found, moved, strict=True) if has_moved)
+    assert all(len(outcome.rollout.times) == len(outcome.question.times) == 16 for outcome in found)
 
 
 def test_noisy_depth_is_judged_by_what_really_happened(evaluation: Evaluation) -> None:

@@ -87,7 +87,7 @@ def overall_table(models: Mapping[str, Mapping[str, Summary]]) -> Table:
     Args:
         models: summaries by camera, of each model; the best model is the last one.
     """
-    best, last = next(reversed(models.items()))
+    best, last = list(models.items())[-1]
     rows = []
     for view, summary in last.items():
         for name, metric in summary.metrics.items():

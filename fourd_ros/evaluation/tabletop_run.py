@@ -13,10 +13,19 @@ from fourd_ros.data.episode import Episode
 from fourd_ros.data.episode_dataset import EpisodeDataset
 from fourd_ros.data.parallel import run_jobs
 from fourd_ros.evaluation.tabletop_cases import case_of
+from fourd_ros.evaluation.tabletop_objects import found_all, object_scores
 from fourd_ros.evaluation.tabletop_truth import MOVED, Truth
-from fourd_ros.evaluation.world_model import CONTROL, Alternative, EpisodeScores, judge, simulated_robot
-from fourd_ros.records import RobotTrajectory
-from fourd_ros.world_model.base import ModelOptions, WorldModel, load_backend
+from fourd_ros.evaluation.world_model import (
+    CONTROL,
+    Alternative,
+    EpisodeScores,
+    first_view,
+    judge,
+    question_about,
+    simulated_robot,
+)
+from fourd_ros.records import RobotTrajectory, Rollout
+from fourd_ros.world_model.base import ModelOptions, Question, WorldModel, load_backend
 
 if TYPE_CHECKING:
     from fourd_ros.simulation.tabletop_statistics import SplitStatistics
@@ -147,6 +156,35 @@ def statistics_of(evaluation: Evaluation) -> "SplitStatistics":
 
     chosen = {episode_name(seed) for seed in evaluation.seeds}
     return tabletop_statistics(episode_facts(EpisodeDataset(evaluation.folder), chosen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A rollout and what came of it: what a trust score is fitted to.
+
+    Args:
+        question: what was asked.
+        rollout: the answer.
+        found_all: 1 where every object ends within 25 mm of its true place, else 0; NaN without objects.
+    """
+
+    question: Question
+    rollout: Rollout
+    found_all: float
+
+
+def outcomes(evaluation: Evaluation, backend: str) -> Iterator[Outcome]:
+    """Every recorded episode imagined by one backend; the episodes are recorded already."""
+    from fourd_ros.simulation.tabletop import commanded_motion
+
+    model = load_models(evaluation)[backend]
+    for seed in evaluation.seeds:
+        episode = episode_of(evaluation, seed)
+        truth = Truth(episode)
+        start = first_view(truth, seen_depth(evaluation, episode))
+        question = question_about(truth, start, commanded_motion(episode))
+        (rollout,) = model.imagine(question, checkpoint=lambda _: None)
+        yield Outcome(question=question, rollout=rollout, found_all=found_all(object_scores(rollout.objects, truth)))
 
 
 def _judge_one(evaluation: Evaluation, seed: int) -> EpisodeScores:

@@ -176,12 +176,10 @@ def first_view(truth: Truth, depth: NDArray[np.float32] | None) -> View:
     return View(camera=view.camera, T_world_camera=view.T_world_camera[0], rgb=view.rgb[0], points=points)
 
 
-def imagine(
-    model: WorldModel, truth: Truth, start: View, commanded: RobotTrajectory, other: RobotTrajectory | None = None
-) -> Imagined:
-    """What a model says will happen, by the commanded motion and by another one."""
+def question_about(truth: Truth, start: View, *commanded: RobotTrajectory) -> Question:
+    """What happens after the first frame, seen as `start`, by each of the commanded motions?"""
     episode = truth.episode
-    question = Question(
+    return Question(
         robot=simulated_robot(),
         observation=Observation(
             stamp_ns=episode.start_ns,
@@ -189,10 +187,17 @@ def imagine(
             views={truth.view_name: start},
             joint_positions=dict(zip(episode.joint_names, episode.measured[0].tolist(), strict=True)),
         ),
-        candidates=(commanded,) if other is None else (commanded, other),
+        candidates=commanded,
         times=episode.times[1:],
         views=(truth.view_name,),
     )
+
+
+def imagine(
+    model: WorldModel, truth: Truth, start: View, commanded: RobotTrajectory, other: RobotTrajectory | None = None
+) -> Imagined:
+    """What a model says will happen, by the commanded motion and by another one."""
+    question = question_about(truth, start, *([commanded] if other is None else [commanded, other]))
     rollouts = list(model.imagine(question, checkpoint=lambda _: None))
     views = [rollout.views[truth.view_name] for rollout in rollouts]
     frames = [imagined_frames(view) for view in views]
