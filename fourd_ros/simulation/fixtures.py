@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fourd_ros.geometry.transforms import from_rpy
 from fourd_ros.simulation.appearance import Appearance, sample_coloured, vary
-from fourd_ros.simulation.objects import Part, Vector
+from fourd_ros.simulation.parts import Part, Vector
 
 FloatArray = NDArray[np.float64]
 FixtureKind = Literal["drawer", "lid"]

@@ -10,7 +10,8 @@ from fourd_ros.robot.panda import PANDA_URDF
 from fourd_ros.simulation.appearance import Appearance
 from fourd_ros.simulation.cameras import CameraSpec, to_mujoco
 from fourd_ros.simulation.fixtures import FIXTURE_DENSITY, FixtureSpec
-from fourd_ros.simulation.objects import ObjectSpec, Part, Quaternion, Vector
+from fourd_ros.simulation.objects import ObjectSpec
+from fourd_ros.simulation.parts import Part, Quaternion, Vector
 from fourd_ros.simulation.scene import LightSpec, SceneSpec, TableSpec
 
 ROBOT_ROOT = "panda_link0"

@@ -1,57 +1,12 @@
 """Rigid objects of one or several primitive parts, sampled at random."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fourd_ros.simulation.appearance import PALETTE, Appearance, sample_coloured, vary
-
-Shape = Literal["box", "cylinder", "sphere", "capsule"]
-Vector = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
-
-IDENTITY: Quaternion = (0.0, 0.0, 0.0, 1.0)
-ALONG_X: Quaternion = (0.0, float(np.sqrt(0.5)), 0.0, float(np.sqrt(0.5)))
-ALONG_Y: Quaternion = (float(np.sqrt(0.5)), 0.0, 0.0, float(np.sqrt(0.5)))
-
-# Fingers open to 80 mm; what is grasped across must leave room on both sides.
-GRASPABLE_WIDTH = 0.066
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One primitive, in the frame of its body.
-
-    Args:
-        shape: box, cylinder, sphere or capsule (the last two along z before rotation).
-        size: box: half extents; cylinder and capsule: radius, half length; sphere: radius [m].
-        position: centre [m].
-        rotation: quaternion x y z w.
-        appearance: its surface.
-    """
-
-    shape: Shape
-    size: tuple[float, ...]
-    appearance: Appearance
-    position: Vector = (0.0, 0.0, 0.0)
-    rotation: Quaternion = IDENTITY
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grasp:
-    """Where the gripper closes, in the frame of the object, coming from above.
-
-    Args:
-        position: point between the finger tips [m].
-        yaw: direction in which the fingers close, angle from the object's x axis about z [rad].
-        free_yaw: True where any direction will do (round objects).
-    """
-
-    position: Vector = (0.0, 0.0, 0.0)
-    yaw: float = 0.0
-    free_yaw: bool = False
+from fourd_ros.simulation.blocks import BLOCK_KINDS
+from fourd_ros.simulation.parts import ALONG_X, Body, Generator, Grasp, Part, Vector, grasp_height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +36,7 @@ class ObjectSpec:
     density: float
     friction: float
     rolling_friction: float = 0.0001
-    grasp: Grasp = Grasp()
+    grasp: Grasp = field(default_factory=Grasp)
     flat_top: bool = False
     position: Vector = (0.0, 0.0, 0.0)
     yaw: float = 0.0
@@ -96,41 +51,30 @@ class ObjectSpec:
         return replace(self, position=(float(x), float(y), self.size[2] / 2 + 0.0005), yaw=float(yaw))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Body:
-    """What a generator decides; `sample_object` adds name, friction and density."""
-
-    size: Vector
-    parts: tuple[Part, ...]
-    grasp: Grasp = Grasp()
-    flat_top: bool = False
-    rolling_friction: float = 0.0001
-
-
-def _box(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _box(rng: np.random.Generator, surface: Appearance) -> Body:
     width, depth, height = rng.uniform((0.036, 0.036, 0.036), (0.064, 0.095, 0.09))
     half = (float(width) / 2, float(depth) / 2, float(height) / 2)
-    return _Body(
+    return Body(
         size=(2 * half[0], 2 * half[1], 2 * half[2]),
         parts=(Part(shape="box", size=half, appearance=surface),),
-        grasp=Grasp(position=(0.0, 0.0, _grasp_height(height))),
+        grasp=Grasp(position=(0.0, 0.0, grasp_height(height))),
         flat_top=True,
     )
 
 
-def _cylinder(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _cylinder(rng: np.random.Generator, surface: Appearance) -> Body:
     radius, height = float(rng.uniform(0.02, 0.033)), float(rng.uniform(0.04, 0.10))
-    return _Body(
+    return Body(
         size=(2 * radius, 2 * radius, height),
         parts=(Part(shape="cylinder", size=(radius, height / 2), appearance=surface),),
-        grasp=Grasp(position=(0.0, 0.0, _grasp_height(height)), free_yaw=True),
+        grasp=Grasp(position=(0.0, 0.0, grasp_height(height)), free_yaw=True),
         flat_top=True,
     )
 
 
-def _ball(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _ball(rng: np.random.Generator, surface: Appearance) -> Body:
     radius = float(rng.uniform(0.022, 0.033))
-    return _Body(
+    return Body(
         size=(2 * radius,) * 3,
         parts=(Part(shape="sphere", size=(radius,), appearance=surface),),
         grasp=Grasp(free_yaw=True),
@@ -138,7 +82,7 @@ def _ball(rng: np.random.Generator, surface: Appearance) -> _Body:
     )
 
 
-def _mug(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _mug(rng: np.random.Generator, surface: Appearance) -> Body:
     radius, height = float(rng.uniform(0.027, 0.032)), float(rng.uniform(0.06, 0.095))
     wall, sides, reach = 0.003, 12, float(rng.uniform(0.018, 0.026))
     # The frame lies in the centre of the bounding box, which the handle (towards +x) shifts.
@@ -170,20 +114,20 @@ def _mug(rng: np.random.Generator, surface: Appearance) -> _Body:
         for z in (-rise, rise)
     ]
     grip = Part(shape="capsule", size=(bar, rise), position=(outer, 0.0, 0.0), appearance=surface)
-    return _Body(
+    return Body(
         size=(2 * radius + reach + bar, 2 * radius, height),
         parts=(*parts, base, *handle, grip),
-        grasp=Grasp(position=(shift, 0.0, _grasp_height(height)), yaw=np.pi / 2),
+        grasp=Grasp(position=(shift, 0.0, grasp_height(height)), yaw=np.pi / 2),
     )
 
 
-def _hammer(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _hammer(rng: np.random.Generator, surface: Appearance) -> Body:
     length, thick = float(rng.uniform(0.13, 0.18)), float(rng.uniform(0.009, 0.012))
     head = (float(rng.uniform(0.010, 0.014)), float(rng.uniform(0.028, 0.040)), thick * 1.25)
     steel = Appearance(colour=vary(PALETTE["grey"], rng))
     total = length + 2 * head[0]
     start = -total / 2
-    return _Body(
+    return Body(
         size=(total, 2 * head[1], 2 * head[2]),
         parts=(
             Part(
@@ -199,12 +143,12 @@ def _hammer(rng: np.random.Generator, surface: Appearance) -> _Body:
     )
 
 
-def _screwdriver(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _screwdriver(rng: np.random.Generator, surface: Appearance) -> Body:
     handle, shaft = float(rng.uniform(0.08, 0.10)), float(rng.uniform(0.06, 0.09))
     thick = float(rng.uniform(0.012, 0.016))
     steel = Appearance(colour=vary(PALETTE["grey"], rng))
     total = handle + shaft
-    return _Body(
+    return Body(
         size=(total, 2 * thick, 2 * thick),
         parts=(
             # A box: a round handle on a table rolls away from every gripper.
@@ -226,13 +170,13 @@ def _screwdriver(rng: np.random.Generator, surface: Appearance) -> _Body:
     )
 
 
-def _wrench(rng: np.random.Generator, surface: Appearance) -> _Body:
+def _wrench(rng: np.random.Generator, surface: Appearance) -> Body:
     length, thick, width = (float(value) for value in rng.uniform((0.09, 0.008, 0.008), (0.12, 0.010, 0.012)))
     jaw = float(rng.uniform(0.014, 0.018))
     finger = (0.013, 0.005, thick)
     total = length + 2 * 0.008 + 2 * finger[0]
     start, tip = -total / 2, total / 2
-    return _Body(
+    return Body(
         size=(total, 2 * (jaw + finger[1]), 2 * thick),
         parts=(
             Part(
@@ -256,105 +200,7 @@ def _wrench(rng: np.random.Generator, surface: Appearance) -> _Body:
     )
 
 
-def _can(rng: np.random.Generator, surface: Appearance) -> _Body:
-    """A cylinder that lies and rolls."""
-    radius, length = float(rng.uniform(0.018, 0.031)), float(rng.uniform(0.07, 0.12))
-    return _Body(
-        size=(length, 2 * radius, 2 * radius),
-        parts=(Part(shape="cylinder", size=(radius, length / 2), rotation=ALONG_X, appearance=surface),),
-        grasp=Grasp(yaw=np.pi / 2),
-        rolling_friction=0.002,
-    )
-
-
-def _slab(rng: np.random.Generator, surface: Appearance) -> _Body:
-    """A tall thin board that stands on its edge, easy to topple."""
-    depth, width, height = (float(value) for value in rng.uniform((0.022, 0.05, 0.09), (0.036, 0.09, 0.14)))
-    return _Body(
-        size=(depth, width, height),
-        parts=(Part(shape="box", size=(depth / 2, width / 2, height / 2), appearance=surface),),
-        grasp=Grasp(position=(0.0, 0.0, _grasp_height(height))),
-    )
-
-
-def _tee(rng: np.random.Generator, surface: Appearance) -> _Body:
-    stem, bar = _bars(rng, length=(0.07, 0.11))
-    total = stem[0] + bar[0]
-    return _flat_body(surface, total, bar[1], stem[2], [(stem, (-bar[0] / 2, 0.0)), (bar, (stem[0] / 2, 0.0))])
-
-
-def _ell(rng: np.random.Generator, surface: Appearance) -> _Body:
-    stem, bar = _bars(rng, length=(0.08, 0.12))
-    total, side = stem[0] + bar[0], (bar[1] - stem[1]) / 2
-    return _flat_body(surface, total, bar[1], stem[2], [(stem, (-bar[0] / 2, -side)), (bar, (stem[0] / 2, 0.0))])
-
-
-def _cross(rng: np.random.Generator, surface: Appearance) -> _Body:
-    stem, bar = _bars(rng, length=(0.08, 0.13))
-    wings = ((bar[1] - stem[1]) / 2 + bar[0] / 2) / 2
-    wing = (bar[0], wings, stem[2])
-    sides = [(wing, (0.02, side * (stem[1] + wings) / 2)) for side in (-1, 1)]
-    body = _flat_body(surface, stem[0], stem[1] + 2 * wings, stem[2], [(stem, (0.0, 0.0)), *sides])
-    return replace(body, grasp=Grasp(position=(-stem[0] / 4, 0.0, 0.0), yaw=np.pi / 2))
-
-
-def _arch(rng: np.random.Generator, surface: Appearance) -> _Body:
-    """A bridge: two legs and a beam."""
-    length, width, height = (float(value) for value in rng.uniform((0.09, 0.032, 0.06), (0.13, 0.055, 0.09)))
-    leg, beam = float(rng.uniform(0.018, 0.026)), float(rng.uniform(0.018, 0.026))
-    legs = [
-        Part(
-            shape="box",
-            size=(leg / 2, width / 2, (height - beam) / 2),
-            position=(side * (length - leg) / 2, 0.0, -beam / 2),
-            appearance=surface,
-        )
-        for side in (-1, 1)
-    ]
-    top = Part(
-        shape="box",
-        size=(length / 2, width / 2, beam / 2),
-        position=(0.0, 0.0, (height - beam) / 2),
-        appearance=surface,
-    )
-    return _Body(
-        size=(length, width, height),
-        parts=(*legs, top),
-        grasp=Grasp(position=(0.0, 0.0, (height - beam) / 2), yaw=np.pi / 2),
-        flat_top=True,
-    )
-
-
-def _bars(rng: np.random.Generator, *, length: tuple[float, float]) -> tuple[Vector, Vector]:
-    """Extents of a bar along x and of one across it, of one height."""
-    along, across = float(rng.uniform(*length)), float(rng.uniform(0.07, 0.11))
-    thick, broad, height = (float(value) for value in rng.uniform((0.022, 0.022, 0.03), (0.036, 0.036, 0.05)))
-    return (along, thick, height), (broad, across, height)
-
-
-def _flat_body(
-    surface: Appearance,
-    length: float,
-    width: float,
-    height: float,
-    bars: Sequence[tuple[Vector, tuple[float, float]]],
-) -> _Body:
-    """Bars of one height lying side by side, to be taken by the first, which runs along x."""
-    x, y = bars[0][1]
-    return _Body(
-        size=(length, width, height),
-        parts=tuple(
-            Part(shape="box", size=(a / 2, b / 2, c / 2), position=(*centre, 0.0), appearance=surface)
-            for (a, b, c), centre in bars
-        ),
-        grasp=Grasp(position=(x, y, _grasp_height(height)), yaw=np.pi / 2),
-        flat_top=True,
-    )
-
-
-_Generator = Callable[[np.random.Generator, Appearance], _Body]
-
-OBJECT_KINDS: dict[str, _Generator] = {
+OBJECT_KINDS: dict[str, Generator] = {
     "box": _box,
     "cylinder": _cylinder,
     "ball": _ball,
@@ -365,23 +211,8 @@ OBJECT_KINDS: dict[str, _Generator] = {
 }
 """Those of the tasks."""
 
-BLOCK_KINDS: dict[str, _Generator] = {
-    "can": _can,
-    "slab": _slab,
-    "tee": _tee,
-    "ell": _ell,
-    "cross": _cross,
-    "arch": _arch,
-}
-"""Further ones, which appear where they are asked for by name."""
-
 _GENERATORS = OBJECT_KINDS | BLOCK_KINDS
 FLAT_KINDS = ("box", "cylinder")
-
-
-def _grasp_height(height: float) -> float:
-    """Height of the finger tips over the centre: low for a firm hold, clear of the palm for tall things."""
-    return max(0.0, float(height) / 2 - 0.035)
 
 
 def sample_object(rng: np.random.Generator, *, name: str, kind: str) -> ObjectSpec:

@@ -13,7 +13,7 @@ from fourd_ros.robot.panda import panda_description
 from fourd_ros.simulation.acting import act
 from fourd_ros.simulation.cameras import CAMERA_NAMES
 from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower
-from fourd_ros.simulation.objects import Vector
+from fourd_ros.simulation.parts import Vector
 from fourd_ros.simulation.policies import find_policy
 from fourd_ros.simulation.rendering import Image
 from fourd_ros.simulation.scene import SceneOptions, SceneSpec, at_present, sample_scene

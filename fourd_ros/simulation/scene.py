@@ -10,7 +10,8 @@ from fourd_ros.robot.panda import PANDA_READY
 from fourd_ros.simulation.appearance import Appearance, Colour, sample_surface
 from fourd_ros.simulation.cameras import CAMERA_NAMES, CameraSpec, sample_camera
 from fourd_ros.simulation.fixtures import FixtureKind, FixtureSpec, sample_fixture
-from fourd_ros.simulation.objects import OBJECT_KINDS, ObjectSpec, Vector, sample_object
+from fourd_ros.simulation.objects import OBJECT_KINDS, ObjectSpec, sample_object
+from fourd_ros.simulation.parts import Vector
 
 FloatArray = NDArray[np.float64]
 

@@ -15,8 +15,9 @@ from fourd_ros.errors import InvalidEpisode
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.panda import panda_description
 from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower, Waypoint, gripper_rotation, plan
-from fourd_ros.simulation.manipulation import BEHAVIOURS, Chance, Motion
+from fourd_ros.simulation.manipulation import BEHAVIOURS
 from fourd_ros.simulation.model import FINGER_JOINT, ROBOT_ROOT
+from fourd_ros.simulation.motion import Chance, Motion
 from fourd_ros.simulation.noisy_depth import through_sensor
 from fourd_ros.simulation.recording import SOURCE, START_NS, describe_objects
 from fourd_ros.simulation.scene import SceneSpec
