@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from fourd_ros.records import FloatArray, Mask, Points
 from fourd_ros.robot.model import RobotModel
+from fourd_ros.world_model.supports import find_supports
 
 OPEN_SHARE = 0.97
 """A gripper opened further than this share of its range holds nothing."""
@@ -24,7 +25,10 @@ VOXEL = 0.01
 """Points closer than about two voxels belong to one thing [m]."""
 
 SUPPORT_THICKNESS = 0.008
-"""Points this near to the dominant plane are the support, not the object [m]."""
+"""Points this near to a support are the support, not the object [m]."""
+
+SUPPORT_SAMPLES = 3000
+"""Points that supports are looked for in."""
 
 
 def find_held_points(robot: RobotModel, joint_positions: Mapping[str, float], points: Points) -> Mask:
@@ -46,8 +50,12 @@ def find_held_points(robot: RobotModel, joint_positions: Mapping[str, float], po
     seeds = gripper.between_fingers(joint_positions, points)
     if seeds.sum() < MIN_SEEDS:
         return nothing
+    off_support = ~_on_support(points)
+    seeds &= off_support
+    if seeds.sum() < MIN_SEEDS:
+        return nothing
     near = np.linalg.norm(points - points[seeds].mean(axis=0), axis=1) < REACH
-    return _connected(points, near & ~_on_dominant_plane(points) | seeds, seeds)
+    return _connected(points, near & off_support, seeds)
 
 
 def release_step(robot: RobotModel, joint_positions: Mapping[str, float], positions: FloatArray) -> int:
@@ -85,22 +93,13 @@ def _fingers(robot: RobotModel, joint_positions: Mapping[str, float]) -> tuple[l
     return columns, robot.kinematics.positions_from(joint_positions)[columns]
 
 
-def _on_dominant_plane(points: Points) -> Mask:
-    """Points on the plane that holds most of them (random sample consensus over 64 triples), shape [N]."""
-    generator = np.random.default_rng(0)
-    sample = points[generator.choice(len(points), min(len(points), 2000), replace=False)].astype(np.float64)
-    corners = sample[generator.integers(len(sample), size=(64, 3))]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = np.linalg.norm(normals, axis=1)
-    normals, corners = normals[lengths > 1e-6], corners[lengths > 1e-6]
-    if len(normals) == 0:
-        return np.zeros(len(points), bool)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    offsets = np.einsum("kj,kj->k", normals, corners[:, 0])
-    support = (np.abs(sample @ normals.T - offsets) < SUPPORT_THICKNESS).sum(axis=0)
-    best = int(support.argmax())
-    distance = points @ normals[best].astype(np.float32) - np.float32(offsets[best])
-    return np.asarray(np.abs(distance) < SUPPORT_THICKNESS)
+def _on_support(points: Points) -> Mask:
+    """Points on the planes that things stand on, shape [N]."""
+    sample = points[:: max(1, len(points) // SUPPORT_SAMPLES)]
+    on = np.zeros(len(points), bool)
+    for support in find_supports(sample, np.ones(len(sample))):
+        on |= np.abs(support.above(points)) < SUPPORT_THICKNESS
+    return on
 
 
 def _connected(points: Points, candidates: Mask, seeds: Mask) -> Mask:

@@ -21,6 +21,9 @@ INLIER_SIGMAS = 3.0
 FINEST_NOISE = 0.0005
 """A plane is refined this often, each time from points within so many deviations; noise is at least this [m]."""
 
+DEGENERATE = 1e-6
+"""Least squares whose determinant is smaller rest on too few points, or on points in a line."""
+
 ROUGHEST = 0.006
 """Points scatter less around a surface than around a slice through clutter [m]."""
 
@@ -103,14 +106,16 @@ def _fullest_level(heights: Floats, areas: Floats) -> tuple[float, float]:
 
 def _plane(points: Floats) -> Support | None:
     """Least squares over points that are trimmed to the plane's noise; None for what is not level."""
-    points = points.astype(np.float64)
+    system = np.column_stack([points[:, :2], np.ones(len(points))]).astype(np.float64)
+    heights = points[:, 2].astype(np.float64)
     chosen: Mask = np.ones(len(points), bool)
-    system = np.column_stack([points[:, :2], np.ones(len(points))])
     for _ in range(REFINEMENTS):
-        if chosen.sum() < 3:
+        rows = system[chosen]
+        square = rows.T @ rows
+        if np.linalg.det(square) < DEGENERATE:
             return None
-        solution = np.linalg.lstsq(system[chosen], points[chosen, 2], rcond=None)[0]
-        residual = points[:, 2] - system @ solution
+        solution = np.linalg.solve(square, rows.T @ heights[chosen])
+        residual = heights - system @ solution
         noise = max(1.4826 * float(np.median(np.abs(residual[chosen]))), FINEST_NOISE)
         chosen = np.abs(residual) < INLIER_SIGMAS * noise
     if noise > ROUGHEST or np.hypot(*solution[:2]) > STEEPEST:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -17,10 +16,12 @@ from fourd_ros.world_model.compositing import HELD_LABEL
 from fourd_ros.world_model.scene import Scene
 from fourd_ros.world_model.supports import Support, find_supports
 
+Indices = NDArray[np.intp]
+
 FIRST_LABEL = HELD_LABEL
 """Labels of things begin here (as in ``fourd_msgs/RolloutFrame``)."""
 
-SAMPLES = 6000
+SAMPLES = 3000
 """Points of a view that supports are looked for in."""
 
 LEAST_HEIGHT = 0.006
@@ -34,7 +35,10 @@ GAP = 0.012
 GAP_PIXELS = 1.6
 """Points nearer to each other than this belong to one thing, in metres and in pixels at their distance."""
 
-TEAR_PIXELS = 3.0
+NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1), (0, 2), (2, 0))
+"""Steps to the pixels that a pixel may be connected to; over holes of one pixel too [rows, columns]."""
+
+TEAR_PIXELS = 3.5
 """Neighbouring pixels belong together up to this many times the distance between pixels."""
 
 RIM = 2
@@ -43,10 +47,15 @@ RIM = 2
 GROWTH = 2
 """Things grow back at their silhouettes by so many pixels [px]."""
 
+HOVER = 0.025
+HOVER_GAP = 0.04
+"""What is this high over its support is joined to what is this near [m]."""
+
 LEAST_PIXELS = 6
+LEAST_AREA = 7e-5
 LEAST_EXTENT = 0.012
 LARGEST = 0.7
-"""Components of fewer pixels, or smaller or larger than this [m], are no things."""
+"""Components of fewer pixels, or of less area [m^2], or smaller or larger than this [m], are no things."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +86,12 @@ def find_things(scene: Scene, *, max_things: int = 8, reach: float = 1.1) -> tup
     Args:
         scene: what was observed.
         max_things: the held thing and those nearest to the robot are kept.
-        reach: what is farther from the robot's root, measured on the floor, is not looked at [m].
+        reach: what is farther from the robot's root is not looked at [m].
 
     Returns:
         The held thing first, then the others, nearest to the robot's links first.
     """
-    seen = [_Seen.of(scene, name) for name in scene.observation.views]
+    seen = [_Seen.of(scene, name, reach) for name in scene.observation.views]
     supports = _supports(seen, reach)
     found = _components(seen, supports, reach) if supports else []
     found.sort(key=lambda pixels: _distance_to_robot(scene, seen, pixels))
@@ -100,25 +109,30 @@ class _Seen:
 
     Args:
         view: what was seen.
-        points: camera-frame pointmap [m], shape [H, W, 3].
         T_robot_camera: shape [4, 4].
-        free: known pixels of neither the robot nor what it holds, shape [H, W].
+        robot: pixels of the robot, shape [H, W].
+        free: pixels of neither the robot nor what it holds, at depths within its reach, shape [H, W].
         held: pixels of what it holds, shape [H, W].
-        rim: free pixels beside the robot, shape [H, W].
     """
 
     view: View
     T_robot_camera: FloatArray
+    robot: Mask
     free: Mask
     held: Mask
-    rim: Mask
 
     @classmethod
-    def of(cls, scene: Scene, name: str) -> "_Seen":
+    def of(cls, scene: Scene, name: str, reach: float) -> "_Seen":
         view, robot, held = scene.observation.views[name], scene.robot[name], scene.held[name]
-        free = np.isfinite(view.points[..., 2]) & ~robot & ~held
-        rim = ndimage.binary_dilation(robot, iterations=RIM) & free
-        return cls(view, invert(scene.observation.T_world_robot) @ view.T_world_camera, free, held, rim)
+        T_robot_camera = invert(scene.observation.T_world_robot) @ view.T_world_camera
+        root = np.float32(invert(T_robot_camera)[2, 3])
+        near = np.abs(view.points[..., 2] - root) < reach
+        return cls(view, T_robot_camera, robot, near & ~robot & ~held, held)
+
+    @property
+    def depth(self) -> NDArray[np.float32]:
+        """Of every pixel, row by row [m], shape [H * W]."""
+        return np.asarray(self.view.points.reshape(-1, 3)[:, 2])
 
     @property
     def pixel_size(self) -> float:
@@ -141,10 +155,10 @@ def _supports(seen: Sequence[_Seen], reach: float) -> tuple[Support, ...]:
     """Supports within reach, from an even sample of every view."""
     points, areas = [], []
     for view in seen:
-        chosen = np.flatnonzero(view.free & ~view.rim)
+        chosen = np.flatnonzero(view.free)
         chosen = chosen[:: max(1, len(chosen) // SAMPLES)]
         here = view.in_robot(chosen)
-        inside = np.hypot(here[:, 0], here[:, 1]) < reach
+        inside = _within(here, reach)
         here, chosen = here[inside], chosen[inside]
         depth = view.view.points.reshape(-1, 3)[chosen, 2]
         drop = np.abs(here[:, 2] - view.T_robot_camera[2, 3])
@@ -156,19 +170,37 @@ def _supports(seen: Sequence[_Seen], reach: float) -> tuple[Support, ...]:
 def _components(seen: Sequence[_Seen], supports: Sequence[Support], reach: float) -> list[list[Mask]]:
     """Pixels of every thing, one mask a view."""
     heights = [_over_support(view, supports) for view in seen]
-    seeds = [np.flatnonzero(view.free & ~view.rim & (height > 1.0)) for view, height in zip(seen, heights, strict=True)]
-    points = [view.in_robot(chosen) for view, chosen in zip(seen, seeds, strict=True)]
-    near = [np.hypot(cloud[:, 0], cloud[:, 1]) < reach for cloud in points]
-    seeds = [chosen[inside] for chosen, inside in zip(seeds, near, strict=True)]
-    points = [cloud[inside] for cloud, inside in zip(points, near, strict=True)]
-    labels = _cluster(seen, seeds, points)
+    seeds = [_seeds(view, height, reach) for view, height in zip(seen, heights, strict=True)]
     images = []
-    for view, height, chosen, found in zip(seen, heights, seeds, labels, strict=True):
+    for view, height, chosen, labels in zip(seen, heights, seeds, _cluster(seen, seeds, supports), strict=True):
         image = np.zeros(view.free.shape, np.int32)
-        image.reshape(-1)[chosen] = found
+        image.reshape(-1)[chosen] = labels
         images.append(_grown(view, image, view.free & (height > GROWN_SHARE)))
     count = max((int(image.max(initial=0)) for image in images), default=0)
     return [[image == label for image in images] for label in range(1, count + 1)]
+
+
+def _seeds(view: _Seen, height: NDArray[np.float32], reach: float) -> Indices:
+    """Pixels that stand out from their support within reach, except those beside the robot."""
+    chosen = np.flatnonzero(view.free & (height > 1.0))
+    chosen = chosen[_within(view.in_robot(chosen), reach)]
+    rim = np.zeros(len(chosen), bool)
+    for step in np.ndindex(2 * RIM + 1, 2 * RIM + 1):
+        other, inside = _neighbours(chosen, view.robot.shape, (step[0] - RIM, step[1] - RIM))
+        rim |= inside & view.robot.reshape(-1)[other]
+    return chosen[~rim]
+
+
+def _within(points: Points, reach: float) -> Mask:
+    return np.asarray((points * points).sum(axis=1) < reach * reach)
+
+
+def _neighbours(chosen: Indices, shape: tuple[int, ...], step: tuple[int, int]) -> tuple[Indices, Mask]:
+    """The pixels `step` rows and columns further (flat indices), and whether they are inside the image."""
+    rows, columns = np.divmod(chosen, shape[1])
+    rows, columns = rows + step[0], columns + step[1]
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    return np.where(inside, rows * shape[1] + columns, 0), inside
 
 
 def _over_support(view: _Seen, supports: Sequence[Support]) -> NDArray[np.float32]:
@@ -180,80 +212,100 @@ def _over_support(view: _Seen, supports: Sequence[Support]) -> NDArray[np.float3
     return result
 
 
-def _cluster(
-    seen: Sequence[_Seen], seeds: Sequence[NDArray[np.intp]], points: Sequence[Points]
-) -> list[NDArray[np.int32]]:
-    """Number of the component of every seed, from 1; 0 for those that are no thing."""
-    cloud = np.concatenate(points)
+def _cluster(seen: Sequence[_Seen], seeds: Sequence[Indices], supports: Sequence[Support]) -> list[NDArray[np.int32]]:
+    """Number of the component of every seed, from 1; 0 for those that are no thing.
+
+    Points are one thing that are near to each other, or whose pixels are without a jump in depth. What hovers is
+    part of what is nearest: its foot is hidden, or the sensor lost what lies between.
+    """
+    cloud = np.concatenate([view.in_robot(chosen) for view, chosen in zip(seen, seeds, strict=True)])
+    split = np.cumsum([len(chosen) for chosen in seeds])[:-1]
     if len(cloud) == 0:
-        return [np.zeros(0, np.int32) for _ in seeds]
-    depths = [view.view.points.reshape(-1, 3)[chosen, 2] for view, chosen in zip(seen, seeds, strict=True)]
-    spacing = np.concatenate([view.pixel_size * depth for view, depth in zip(seen, depths, strict=True)])
-    chosen = reduce(cloud, max_points=len(cloud), voxel_size=GAP / 2)
-    tree = KDTree(cloud[chosen])
-    _, nearest = tree.query(cloud)
-    pairs = tree.query_pairs(max(GAP, GAP_PIXELS * float(np.median(spacing))), output_type="ndarray")
-    neighbours = [
-        nearest[np.searchsorted(chosen_pixels, touching) + start]
-        for chosen_pixels, touching, start in _touching(seen, seeds, depths)
-    ]
-    edges = np.concatenate([pairs, *neighbours])
-    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(chosen), len(chosen)))
-    _, component = connected_components(graph, directed=False)
-    member = component[nearest]
-    kept = _kept(cloud, member)
-    split = np.cumsum([len(part) for part in seeds])[:-1]
-    return np.split(kept[member], split)
+        return np.split(np.zeros(0, np.int32), split)
+    sizes = np.concatenate([view.pixel_size * view.depth[chosen] for view, chosen in zip(seen, seeds, strict=True)])
+    gap = max(GAP, GAP_PIXELS * float(np.median(sizes)))
+    nodes = cloud[reduce(cloud, max_points=len(cloud), voxel_size=gap / 2)]
+    tree = KDTree(nodes)
+    node = tree.query(cloud)[1]
+    parts = zip(seen, seeds, np.split(node, split), strict=True)
+    edges = np.concatenate([tree.query_pairs(gap, output_type="ndarray"), *(_touching(*part) for part in parts)])
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(nodes), len(nodes)))
+    member = _settled(nodes, connected_components(graph, directed=False)[1], supports)
+    return np.split(_numbers(nodes, member, node, sizes)[member[node]], split)
 
 
-def _touching(
-    seen: Sequence[_Seen], seeds: Sequence[NDArray[np.intp]], depths: Sequence[NDArray[np.float32]]
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp], int]]:
-    """Pairs of neighbouring seeds without a jump in depth, as flat indices of their view."""
-    result, start = [], 0
-    for view, chosen, depth in zip(seen, seeds, depths, strict=True):
-        width = view.free.shape[1]
-        z = np.full(view.free.size, np.nan, np.float32)
-        z[chosen] = depth
-        pairs = []
-        for step in (1, width):
-            other = chosen[chosen + step < z.size] + step
-            jump = np.abs(z[other] - z[other - step])
-            joined = jump < TEAR_PIXELS * view.pixel_size * z[other]
-            if step == 1:
-                joined &= other % width != 0
-            pairs.append(np.stack([other[joined] - step, other[joined]], axis=-1))
-        result.append((chosen, np.concatenate(pairs), start))
-        start += len(chosen)
-    return result
+def _settled(nodes: Points, member: NDArray[np.int32], supports: Sequence[Support]) -> NDArray[np.int32]:
+    """Components [N] of nodes [N, 3] after those that hover were joined to the nearest other one."""
+    height = np.min([np.where(above > -HOVER, above, np.inf) for above in (s.above(nodes) for s in supports)], axis=0)
+    member = member.copy()
+    for part in range(member.max() + 1):
+        own = member == part
+        if not own.any() or height[own].min() < HOVER or own.all():
+            continue
+        distance, nearest = KDTree(nodes[~own]).query(nodes[own], distance_upper_bound=HOVER_GAP)
+        if np.isfinite(distance).any():
+            member[own] = member[~own][nearest[distance.argmin()]]
+    return member
 
 
-def _kept(cloud: Points, member: NDArray[np.int32]) -> NDArray[np.int32]:
-    """New number of every component, from 1; 0 for those too small or too large to be things."""
-    count = np.bincount(member)
-    extent = np.zeros(len(count))
-    for axis in range(3):
-        low, high = np.full(len(count), np.inf), np.full(len(count), -np.inf)
-        np.minimum.at(low, member, cloud[:, axis])
-        np.maximum.at(high, member, cloud[:, axis])
-        extent = np.maximum(extent, high - low)
-    good = (count >= LEAST_PIXELS) & (extent > LEAST_EXTENT) & (extent < LARGEST)
+def _touching(view: _Seen, seeds: Indices, node: Indices) -> Indices:
+    """Nodes of neighbouring seeds without a jump in depth, shape [E, 2]."""
+    node_of = np.full(view.free.size, -1)
+    node_of[seeds] = node
+    depth, pairs = view.depth, []
+    for step in NEIGHBOURS:
+        other, inside = _neighbours(seeds, view.free.shape, step)
+        jump = np.abs(depth[other] - depth[seeds])
+        joined = inside & (node_of[other] >= 0) & (jump < np.maximum(GAP, TEAR_PIXELS * view.pixel_size * depth[seeds]))
+        pairs.append(np.stack([node[joined], node_of[other[joined]]], axis=-1))
+    return np.concatenate(pairs)
+
+
+def _numbers(nodes: Points, member: NDArray[np.int32], node: Indices, sizes: NDArray[np.float32]) -> NDArray[np.int32]:
+    """New number of every component, from 1; 0 for those too small or too large to be things.
+
+    Args:
+        nodes: points [m], shape [N, 3].
+        member: component of every node, shape [N].
+        node: of every pixel, shape [P].
+        sizes: widths of the pixels where they look [m], shape [P].
+    """
+    pixels = np.bincount(member[node])
+    area = np.bincount(member[node], weights=sizes**2)
+    extent = np.zeros(len(pixels))
+    for part in np.flatnonzero(pixels >= LEAST_PIXELS):
+        extent[part] = np.ptp(nodes[member == part], axis=0).max()
+    good = (pixels >= LEAST_PIXELS) & (area > LEAST_AREA) & (extent > LEAST_EXTENT) & (extent < LARGEST)
     return np.where(good, np.cumsum(good), 0).astype(np.int32)
 
 
 def _grown(view: _Seen, labels: NDArray[np.int32], eligible: Mask) -> NDArray[np.int32]:
     """Labels spread to eligible neighbours without a jump in depth, shape [H, W]."""
-    depth = view.view.points[..., 2]
+    window = _around(labels > 0)
+    eligible, outside = np.zeros_like(eligible), eligible
+    eligible[window] = outside[window]
+    flat, depth = labels.reshape(-1), view.depth
     for _ in range(GROWTH):
-        ring = np.flatnonzero(eligible & (labels == 0) & ndimage.binary_dilation(labels > 0))
-        new = np.zeros(len(ring), np.int32)
-        z, width = depth.reshape(-1)[ring], labels.shape[1]
-        for step in (-1, 1, -width, width):
-            other = np.clip(ring + step, 0, labels.size - 1)
-            joined = np.abs(depth.reshape(-1)[other] - z) < TEAR_PIXELS * view.pixel_size * z
-            new = np.where((new == 0) & joined, labels.reshape(-1)[other], new)
-        labels.reshape(-1)[ring] = new
+        empty = np.flatnonzero(eligible & (labels == 0))
+        new = np.zeros(len(empty), np.int32)
+        for step in ((-1, 0), (0, -1), (0, 1), (1, 0)):
+            other, inside = _neighbours(empty, labels.shape, step)
+            jump = np.abs(depth[other] - depth[empty])
+            joined = inside & (new == 0) & (jump < TEAR_PIXELS * view.pixel_size * depth[empty])
+            new[joined] = flat[other[joined]]
+        flat[empty] = new
     return labels
+
+
+def _around(mask: Mask) -> tuple[slice, slice]:
+    """The rectangle around what is True and what may grow there."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return slice(0), slice(0)
+    return (
+        slice(max(rows[0] - GROWTH, 0), rows[-1] + GROWTH + 1),
+        slice(max(columns[0] - GROWTH, 0), columns[-1] + GROWTH + 1),
+    )
 
 
 def _distance_to_robot(scene: Scene, seen: Sequence[_Seen], pixels: Sequence[Mask]) -> float:
