@@ -150,9 +150,8 @@ class Trust:
         if set(found) != {field.name for field in fields(cls)}:
             raise InvalidModel(f"'{path}' holds {sorted(found)}, needed are {sorted(f.name for f in fields(cls))}")
         count = len(fields(Evidence))
-        shapes = {"mean": (count,), "scale": (count,), "weights": (count,), "workspace": (2, 3)} | {
-            name: (2,) for name in ("elevation", "distance")
-        }
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("mean", "scale", "weights"), (count,))
+        shapes |= {"workspace": (2, 3), "elevation": (2,), "distance": (2,)}
         for name, shape in shapes.items():
             if np.shape(found[name]) != shape:
                 raise InvalidModel(f"'{name}' of '{path}' has shape {np.shape(found[name])}, needed is {shape}")
