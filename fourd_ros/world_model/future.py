@@ -1,14 +1,17 @@
 """The video of a future whose motions are known: of the robot, and of what moves besides it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from fourd_ros.geometry.transforms import apply, invert
-from fourd_ros.records import FloatArray, Mask, ObjectMotion, RolloutView, View
+from fourd_ros.records import FloatArray, Mask, ObjectMotion, RobotTrajectory, Rollout, RolloutFlags, RolloutView, View
 from fourd_ros.robot.culling import box_corners
 from fourd_ros.robot.model import RobotModel
+from fourd_ros.world_model.base import Question
+from fourd_ros.world_model.caveats import caveats
 from fourd_ros.world_model.compositing import STATIC_LABEL, Canvas
 from fourd_ros.world_model.scene import Scene
 
@@ -116,6 +119,55 @@ class Future:
             surface = self._scene.surface_of(item.pixels)
             glimpses = surface.look(view.camera, invert(item.motion) @ T_world_camera, steps=steps)
             canvas.paint_scene(glimpses, label=item.label, sigma=item.sigma)
+
+
+def make_rollout(
+    question: Question,
+    *,
+    candidate: int,
+    sample: int,
+    positions: FloatArray,
+    views: Mapping[str, RolloutView],
+    objects: Sequence[ObjectMotion],
+    backend: str,
+    seconds: float,
+    flags: RolloutFlags = RolloutFlags.NONE,
+    trust: float = math.nan,
+    model_sha256: str = "",
+) -> Rollout:
+    """The answer to one part of a question.
+
+    Args:
+        question: what was asked.
+        candidate: index of the trajectory in the question.
+        sample: index of the sample of that candidate.
+        positions: predicted, of all actuated joints [rad | m], shape [T, J].
+        views: what is imagined, by camera.
+        objects: what moves besides the robot.
+        backend: registry name of the model.
+        seconds: wall time spent on it [s].
+        flags: caveats of the model, beside those that hold for all models.
+        trust: 0 to 1; NaN unknown.
+        model_sha256: hash of its weights, empty where there are none.
+    """
+    commanded, observation = question.candidates[candidate], question.observation
+    return Rollout(
+        stamp_ns=observation.stamp_ns,
+        frame=observation.frame,
+        times=question.times,
+        views=views,
+        joints=RobotTrajectory(joint_names=commanded.joint_names, times=question.times, positions=positions),
+        candidate=candidate,
+        sample=sample,
+        backend=backend,
+        model_sha256=model_sha256,
+        seed=question.seed + sample,
+        trust=trust,
+        flags=flags | caveats(question, commanded, views),
+        compute_time=seconds,
+        objects=tuple(objects),
+        T_world_robot=observation.T_world_robot,
+    )
 
 
 def _with_edge(pixels: Mask, view: View) -> Mask:

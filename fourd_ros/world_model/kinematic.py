@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from fourd_ros.geometry.transforms import invert
-from fourd_ros.records import FloatArray, ObjectMotion, RobotTrajectory, Rollout
+from fourd_ros.records import FloatArray, ObjectMotion, Rollout
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, Question, WorldModel
-from fourd_ros.world_model.caveats import caveats
 from fourd_ros.world_model.compositing import HELD_LABEL
-from fourd_ros.world_model.future import Future
+from fourd_ros.world_model.future import Future, make_rollout
 from fourd_ros.world_model.grasp import release_step, stop_at_held_object
 from fourd_ros.world_model.scene import Scene, understand
 
@@ -42,20 +41,15 @@ class KinematicModel(WorldModel):
                 checkpoint(0.1 + 0.9 * (index + (place + 1) / len(question.views)) / count)
             seconds = time.perf_counter() - started
             for sample in range(question.num_samples):
-                yield Rollout(
-                    stamp_ns=observation.stamp_ns,
-                    frame=observation.frame,
-                    times=question.times,
-                    views=views,
-                    joints=RobotTrajectory(joint_names=candidate.joint_names, times=question.times, positions=motion),
+                yield make_rollout(
+                    question,
                     candidate=index,
                     sample=sample,
-                    backend=self.backend,
-                    seed=question.seed + sample,
-                    flags=caveats(question, candidate, views),
-                    compute_time=seconds,
+                    positions=motion,
+                    views=views,
                     objects=objects,
-                    T_world_robot=observation.T_world_robot,
+                    backend=self.backend,
+                    seconds=seconds,
                 )
             started = time.perf_counter()
 
