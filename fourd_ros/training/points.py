@@ -65,6 +65,8 @@ class PointsDataSettings:
     samples: Path = setting(Path("out/points_samples"), "where samples are kept", changes_result=False)
     limit: int | None = setting(None, "training episodes of each data set; null for all", minimum=1)
     starts: tuple[int, ...] = setting((0, 4, 8), "frames of an episode that samples begin with", minimum=0)
+    things: int = setting(3, "that a sample shows, those nearest to the gripper's path", minimum=1, maximum=5)
+    points: int = setting(24, "of every thing that a sample shows", minimum=12, maximum=32)
     noisy: float = setting(0.4, "share of observations through a simulated depth camera", minimum=0.0, maximum=1.0)
     workers: int = setting(2, "processes that make samples", minimum=1, changes_result=False)
 
@@ -157,7 +159,7 @@ class PointsTask(TrainingTask[PointsConfig]):
                 for episodes in folders
                 for path in prepare_samples(episodes, settings.samples, options, limit=limit, workers=settings.workers)
             ]
-        return PointSamples(shards)
+        return PointSamples(shards, things=settings.things, points=settings.points)
 
     @cached_property
     def _validation_batches(self) -> Sequence[Batch]:

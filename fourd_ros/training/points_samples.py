@@ -28,7 +28,7 @@ from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import panda_description
 from fourd_ros.simulation.tabletop import commanded_motion
 from fourd_ros.training.task import Sample
-from fourd_ros.world_model.compact.dynamics import POINTS
+from fourd_ros.world_model.compact.dynamics import representatives
 from fourd_ros.world_model.compact.gripper_path import SUBSTEP, Approach, GripperPath
 from fourd_ros.world_model.compact.things import Thing, find_things
 from fourd_ros.world_model.scene import understand
@@ -38,7 +38,7 @@ Arrays = dict[str, NDArray[Any]]
 
 EPISODES_PER_SHARD = 50
 STORED_POINTS = 64
-"""Of every thing; a sample shows `POINTS` of them."""
+"""Of every thing; a sample shows some of them."""
 
 MIRROR = np.diag([1.0, -1.0, 1.0, 1.0]).astype(np.float32)
 """The physics of a table does not change in a mirror; neither do the frames of a gripper with two equal fingers."""
@@ -194,12 +194,14 @@ class PointSamples:
 
     Args:
         paths: of its shards.
+        things: of a sample that are shown, those nearest to the path of the gripper.
+        points: of every thing that are shown.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], *, things: int, points: int) -> None:
         shards = [Shard(path) for path in paths]
         self._arrays = {name: np.concatenate([shard.array(name) for shard in shards]) for name in shards[0].names}
-        self._augment = True
+        self._things, self._points, self._augment = things, points, True
 
     def __len__(self) -> int:
         return len(self._arrays["steps"])
@@ -220,9 +222,11 @@ class PointSamples:
             frames that were recorded.
         """
         stored = {name: array[index] for name, array in self._arrays.items()}
+        stored |= {name: stored[name][: self._things] for name in ("points", "body", "present", "support")}
         if self._augment:
             stored = _augmented(stored, rng)
-        choice = rng.permutation(STORED_POINTS)[:POINTS] if self._augment else np.arange(0, STORED_POINTS, 2)[:POINTS]
+        choice = rng.permutation(STORED_POINTS) if self._augment else representatives(STORED_POINTS)
+        choice = choice[: self._points]
         return _inputs(stored, choice) | _answers(stored, choice)
 
 

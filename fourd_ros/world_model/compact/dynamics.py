@@ -155,7 +155,7 @@ class PointDynamics:
         sigma = np.zeros((count, len(things), len(times)))
         members = [np.ones((count, len(thing.points)), bool) for thing in things]
         if things:
-            shown = np.stack([thing.points[representatives(thing.points)] for thing in things])
+            shown = np.stack([thing.points[representatives(len(thing.points))] for thing in things])
             near = _may_move(shown, path)
             if near.any():
                 chosen = [thing for thing, is_near in zip(things, near, strict=True) if is_near]
@@ -204,9 +204,9 @@ class PointDynamics:
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
-def representatives(points: FloatArray, *, count: int = POINTS) -> NDArray[np.intp]:
-    """Indices of `count` points spread over all of [N, 3], in random order; the same for the same number of points."""
-    return np.random.default_rng(0).permutation(np.linspace(0, len(points) - 1, count).round().astype(np.intp))
+def representatives(points: int) -> NDArray[np.intp]:
+    """Indices of `POINTS` points spread over all, in random order; the same for the same number of points."""
+    return np.random.default_rng(0).permutation(np.linspace(0, points - 1, POINTS).round().astype(np.intp))
 
 
 def torch_networks(network: "PointDynamicsNetwork") -> Networks:
