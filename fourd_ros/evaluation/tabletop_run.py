@@ -120,7 +120,7 @@ def load_models(evaluation: Evaluation) -> Mapping[str, WorldModel]:
 def _loaded(backends: tuple[str, ...], model: str) -> Mapping[str, WorldModel]:
     """Each process loads them once; it has one core to itself."""
     options = ModelOptions(compact_model=model, threads=1)
-    return {name: load_backend(name).from_options(options) for name in backends}
+    return {found.backend: found.from_options(options) for found in map(load_backend, backends)}
 
 
 @cache
