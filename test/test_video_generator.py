@@ -31,8 +31,8 @@ def inputs(network: VideoGeneratorNetwork, batch: int) -> dict[str, torch.Tensor
 
 def test_without_training_the_guidance_is_not_changed(network):
     prediction = network(**inputs(network, 2))
-    assert prediction.change.shape == (2, 4, 4, 16, 16) and prediction.gain.shape == (2, 4, 1, 16, 16)
-    assert not prediction.change.any() and not prediction.gain.any()
+    assert prediction.change.shape == (2, 4, 4, 16, 16) and prediction.gains.shape == (2, 4, 3, 16, 16)
+    assert not prediction.change.any() and not prediction.gains.any()
 
 
 def test_robot_and_measured_depth_are_never_changed(network):
@@ -57,7 +57,7 @@ def test_every_frame_sees_the_first_one_and_every_other(network):
 
 
 def test_patches_are_put_back_where_they_were_cut(network):
-    video = torch.rand(2, 4, 5, 16, 16)
+    video = torch.rand(2, 4, 7, 16, 16)
     np.testing.assert_array_equal(network._images(network._patches(video, 2)), video)
 
 

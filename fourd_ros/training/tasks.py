@@ -6,6 +6,7 @@ from fourd_ros.errors import UnknownModel
 from fourd_ros.registries import find_registered
 
 TASKS: dict[str, str] = {
+    "compact": "fourd_ros.training.compact:CompactTask",
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
     "points": "fourd_ros.training.points:PointsTask",
 }

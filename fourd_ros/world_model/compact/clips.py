@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fourd_ros.geometry.hole_filling import fill_holes
 from fourd_ros.geometry.transforms import invert
 from fourd_ros.records import FloatArray, Mask, Pixels, RolloutView, View
+from fourd_ros.world_model.compact.lighting import Shade
 from fourd_ros.world_model.compact.things import FIRST_LABEL
 
 Floats = NDArray[np.float32]
@@ -17,15 +18,22 @@ COLOURS = 3
 FIRST_CHANNELS = 6
 """Colour and point."""
 
-ROBOT, SEEN, MEASURED, THING = range(FIRST_CHANNELS, FIRST_CHANNELS + 4)
-GUIDANCE_CHANNELS = FIRST_CHANNELS + 4
-"""The same, and four masks: the robot; colour and depth that are known; things that may move."""
+ROBOT, SEEN, MEASURED, THING, SHADED, LIT = range(FIRST_CHANNELS, FIRST_CHANNELS + 6)
+GUIDANCE_CHANNELS = FIRST_CHANNELS + 6
+"""The same, and masks: the robot; colour and depth that are known; things that may move; what has come into a shadow,
+and out of it."""
 
 CHANGE_CHANNELS = 4
 """Colour and depth."""
 
+GAINS = 3
+"""Everywhere, in new shadows, and where a shadow is gone."""
+
 DEPTH_UNIT = 0.1
 """Changes of the logarithm of depth are counted in this."""
+
+NOISE = 0.35
+"""Standard deviation of the noise that is added to the guidance where the flow begins."""
 
 FARTHEST = 3.0
 """Points farther from the robot's root along an axis look as if they were there [m]."""
@@ -47,6 +55,8 @@ class Clip:
         seen: colour is known, shape [T, S, S].
         measured: depth is known, shape [T, S, S].
         thing: of something that stands on a support, shape [T, S, S].
+        shaded: in a shadow that was not there at first, shape [T, S, S].
+        lit: in a shadow at first and not any more, shape [T, S, S].
         rays: camera-frame points at depth 1, shape [S, S, 3].
         T_robot_camera: of the first frame and the others in the robot's root, shape [1 + T, 4, 4].
     """
@@ -59,22 +69,25 @@ class Clip:
     seen: Mask
     measured: Mask
     thing: Mask
+    shaded: Mask
+    lit: Mask
     rays: Floats
     T_robot_camera: FloatArray
 
     def guidance(self) -> Floats:
-        """Colour (-1..1), points in the robot's root [m] and masks, shape [T, 10, S, S]."""
+        """Colour (-1..1), points in the robot's root [m] and masks, shape [T, 12, S, S]."""
         steps, size = self.depth.shape[:2]
         channels = np.empty((steps, GUIDANCE_CHANNELS, size, size), np.float32)
         channels[:, :COLOURS] = _colour(self.rgb)
-        channels[:, COLOURS:FIRST_CHANNELS] = self._points(self.depth, self.T_robot_camera[1:])
-        for place, mask in ((ROBOT, self.robot), (SEEN, self.seen), (MEASURED, self.measured), (THING, self.thing)):
+        channels[:, COLOURS:FIRST_CHANNELS] = points_in_robot(self.depth, self.rays, self.T_robot_camera[1:])
+        masks = (self.robot, self.seen, self.measured, self.thing, self.shaded, self.lit)
+        for place, mask in enumerate(masks, FIRST_CHANNELS):
             channels[:, place] = mask
         return channels
 
     def first(self) -> Floats:
         """Colour and points of the first frame, shape [6, S, S]."""
-        points = self._points(self.first_depth[None], self.T_robot_camera[:1])[0]
+        points = points_in_robot(self.first_depth[None], self.rays, self.T_robot_camera[:1])[0]
         return np.concatenate([_colour(self.first_rgb), points])
 
     def free(self) -> Floats:
@@ -82,12 +95,22 @@ class Clip:
         colour = np.repeat(~self.robot[:, None], COLOURS, axis=1)
         return np.concatenate([colour, ~(self.robot | self.measured)[:, None]], axis=1).astype(np.float32)
 
-    def _points(self, depth: Floats, T_robot_camera: FloatArray) -> Floats:
-        """In the robot's root, shape [T, 3, S, S]."""
-        turned = T_robot_camera[:, :3, :3].astype(np.float32) @ self.rays.reshape(-1, 3).T
-        points = turned.reshape(-1, 3, *depth.shape[1:]) * depth[:, None]
-        points += T_robot_camera[:, :3, 3, None, None].astype(np.float32)
-        return np.clip(points, -FARTHEST, FARTHEST, out=points)
+
+def points_in_robot(depth: Floats, rays: Floats, T_robot_camera: FloatArray) -> Floats:
+    """Pixels as points in the robot's root.
+
+    Args:
+        depth: shape [T, H, W].
+        rays: camera-frame points at depth 1, shape [H, W, 3].
+        T_robot_camera: shape [T, 4, 4].
+
+    Returns:
+        At most `FARTHEST` along any axis, shape [T, 3, H, W].
+    """
+    turned = T_robot_camera[:, :3, :3].astype(np.float32) @ rays.reshape(-1, 3).T
+    points = turned.reshape(-1, 3, *depth.shape[1:]) * depth[:, None]
+    points += T_robot_camera[:, :3, 3, None, None].astype(np.float32)
+    return np.clip(points, -FARTHEST, FARTHEST, out=points)
 
 
 def _colour(rgb: Pixels) -> Floats:
@@ -100,36 +123,40 @@ def represented(length: int, size: int) -> Indices:
     return ((np.arange(size) + 0.5) * length / size).astype(np.intp)
 
 
-def clip_of(guidance: RolloutView, first: View, *, size: int, T_world_robot: FloatArray) -> Clip:
+def clip_of(guidance: RolloutView, first: View, shade: Shade, *, size: int, T_world_robot: FloatArray) -> Clip:
     """What a generator is shown; one pixel stands for its surroundings, whatever the aspect of the camera.
 
     Args:
         guidance: frames to be improved, by the same camera as `first`.
         first: the frame before them.
+        shade: shadows in these frames.
         size: width and height of the clip [pixels].
         T_world_robot: pose of the robot's root.
     """
     camera = guidance.camera
     at = np.ix_(represented(camera.height, size), represented(camera.width, size))
     frames = (slice(None), *at)
-    depth = guidance.points[(*frames, 2)]
-    robot, seen = guidance.robot_mask[frames], guidance.observed_mask[frames]
+    seen, depth, first_depth = guidance.observed_mask[frames], guidance.points[(*frames, 2)], first.points[(*at, 2)]
     measured = seen & np.isfinite(depth)
     labels = np.zeros(seen.shape, np.uint32) if guidance.labels is None else guidance.labels[frames]
-    first_depth = first.points[(*at, 2)]
-    T_robot_world = invert(T_world_robot)
     poses = np.concatenate([first.T_world_camera[None], guidance.T_world_camera])
+    T_robot_camera, rays = invert(T_world_robot) @ poses, camera.rays()[at]
+    filled = fill_depth(depth, measured)
+    points = np.moveaxis(points_in_robot(filled, rays, T_robot_camera[1:]), 1, -1)
+    shaded, lit = shade.changes(points.reshape(len(points), -1, 3))
     return Clip(
         first_rgb=first.rgb[at],
         first_depth=fill_depth(first_depth, np.isfinite(first_depth)),
         rgb=fill_colour(guidance.rgb[frames], seen),
-        depth=fill_depth(depth, measured),
-        robot=robot,
+        depth=filled,
+        robot=guidance.robot_mask[frames],
         seen=seen,
         measured=measured,
         thing=labels >= FIRST_LABEL,
-        rays=camera.rays()[at],
-        T_robot_camera=T_robot_world @ poses,
+        shaded=shaded.reshape(seen.shape),
+        lit=lit.reshape(seen.shape),
+        rays=rays,
+        T_robot_camera=T_robot_camera,
     )
 
 

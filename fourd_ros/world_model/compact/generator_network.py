@@ -14,14 +14,15 @@ from fourd_ros.world_model.compact.clips import (
     CHANGE_CHANNELS,
     COLOURS,
     FIRST_CHANNELS,
+    GAINS,
     GUIDANCE_CHANNELS,
     MEASURED,
     ROBOT,
+    SHADED,
 )
+from fourd_ros.world_model.compact.generator import INPUTS, OUTPUTS
 
-INPUTS = ("guidance", "first", "flow", "time")
-OUTPUTS = ("change", "gain")
-PREDICTED_CHANNELS = CHANGE_CHANNELS + 1
+PREDICTED_CHANNELS = GAINS + CHANGE_CHANNELS
 SHORTEST_PERIOD, FREQUENCIES = 0.05, 32
 """Of the waves that the flow time (0..1) is told in."""
 
@@ -35,12 +36,12 @@ class Prediction(NamedTuple):
     Args:
         change: to be added to the guidance: colours, and the logarithm of depth in `clips.DEPTH_UNIT`,
             shape [B, T, 4, S, S]; 0 on the robot, that of depth where it was measured.
-        gain: the part of the change of colours that is proportional to the guidance, such as shadows: how many times
-            its brightness is added, shape [B, T, 1, S, S].
+        gains: how many times the brightness of the guidance is added in that change: everywhere, where it has come into
+            a shadow, and where it has come out of one, shape [B, T, 3, S, S].
     """
 
     change: Tensor
-    gain: Tensor
+    gains: Tensor
 
 
 class VideoGeneratorNetwork(nn.Module):
@@ -72,10 +73,10 @@ class VideoGeneratorNetwork(nn.Module):
         size: int = 64,
         steps: int = 16,
         patch: Sequence[int] = (4, 8),
-        width: int = 192,
+        width: int = 144,
         heads: int = 6,
-        layers: str = "ststs",
-        expansion: int = 3,
+        layers: str = "stst",
+        expansion: int = 2,
     ) -> None:
         super().__init__()
         frames, pixels = patch
@@ -129,7 +130,7 @@ class VideoGeneratorNetwork(nn.Module):
         numbers = torch.Generator().manual_seed(batch)
         frame = (self.size, self.size)
         guidance = torch.randn(batch, self.steps, GUIDANCE_CHANNELS, *frame, generator=numbers)
-        guidance[:, :, COLOURS:] = (guidance[:, :, COLOURS:] > 0).float()
+        guidance[:, :, ROBOT:] = (guidance[:, :, ROBOT:] > 0).float()
         return {
             "guidance": guidance,
             "first": torch.randn(batch, FIRST_CHANNELS, *frame, generator=numbers),
@@ -141,7 +142,7 @@ class VideoGeneratorNetwork(nn.Module):
         """Where the flow will end.
 
         Args:
-            guidance: channels as in `clips.Clip.guidance`, shape [B, T, 10, S, S].
+            guidance: channels as in `clips.Clip.guidance`, shape [B, T, 12, S, S].
             first: the first frame, as in `clips.Clip.first`, shape [B, 6, S, S].
             flow: where the flow is, as a difference from the guidance, shape [B, T, 4, S, S].
             time: of the flow, 0 at the guidance with noise, 1 at the video, shape [B].
@@ -166,11 +167,13 @@ class VideoGeneratorNetwork(nn.Module):
         return rows.flatten(6, 7).flatten(4, 5).flatten(1, 2)
 
     def _prediction(self, said: Tensor, guidance: Tensor) -> Prediction:
-        gain, rest = said[:, :, :1], said[:, :, 1:]
+        gains, rest = said[:, :, :GAINS], said[:, :, GAINS:]
+        shadows = guidance[:, :, SHADED : SHADED + 2]
+        gain = gains[:, :, :1] + (gains[:, :, 1:] * shadows).sum(dim=2, keepdim=True)
         colour = rest[:, :, :COLOURS] + gain * (guidance[:, :, :COLOURS] + 1)
         free = 1 - guidance[:, :, MEASURED : MEASURED + 1]
         change = torch.cat([colour, rest[:, :, COLOURS:] * free], dim=2)
-        return Prediction(change * (1 - guidance[:, :, ROBOT : ROBOT + 1]), gain)
+        return Prediction(change * (1 - guidance[:, :, ROBOT : ROBOT + 1]), gains)
 
 
 class Layer(nn.Module):
