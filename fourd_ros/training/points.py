@@ -30,7 +30,7 @@ from fourd_ros.world_model.compact.dynamics_network import (
 
 FloatArray = NDArray[np.float64]
 
-INPUTS = ("points", "present", "support", "eye", "approach", "later", "approach_gap", "frames", "gaps")
+INPUTS = ("points", "present", "held", "support", "eye", "approach", "later", "approach_gap", "frames", "gaps")
 
 STILL_WEIGHT = 0.15
 """Of a thing that stands still, against one that moves."""

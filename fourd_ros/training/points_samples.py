@@ -173,6 +173,7 @@ def _sample(
             np.uint8
         ),
         "present": np.array([1.0] * len(things) + [0.0] * absent, np.float32),
+        "held": np.array([thing.held for thing in things] + [False] * absent, np.float32),
         "support": np.array([thing.support for thing in things] + [0.0] * absent, np.float32),
         "eye": view.T_world_camera[start][:3, 3].astype(np.float32),
         "motions": motions.astype(np.float32),
@@ -222,7 +223,7 @@ class PointSamples:
             frames that were recorded.
         """
         stored = {name: array[index] for name, array in self._arrays.items()}
-        stored |= {name: stored[name][: self._things] for name in ("points", "body", "present", "support")}
+        stored |= {name: stored[name][: self._things] for name in ("points", "body", "present", "held", "support")}
         if self._augment:
             stored = _augmented(stored, rng)
         choice = rng.permutation(STORED_POINTS) if self._augment else representatives(STORED_POINTS)
@@ -250,6 +251,7 @@ def _inputs(stored: Mapping[str, NDArray[Any]], choice: NDArray[np.intp]) -> Arr
     return {
         "points": points,
         "present": stored["present"],
+        "held": stored["held"],
         "support": stored["support"],
         "eye": stored["eye"],
         "approach": approach.frame[0].astype(np.float32),

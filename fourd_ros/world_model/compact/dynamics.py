@@ -170,8 +170,9 @@ class PointDynamics:
     ) -> ThingMotions:
         """Of things given by points [K, N, 3]."""
         support = np.array([thing.support for thing in things])
+        held = np.array([float(thing.held) for thing in things])
         weight = self._weights(shown, support, path)
-        scene = _scene(shown, weight, support, eye)
+        scene = _scene(shown, weight, held, support, eye)
         steps = max(1, math.ceil(round(float(times[-1]) / (SUBSTEPS * SUBSTEP), 6)))
         frames, gaps = _held_to(path, SUBSTEPS * steps)
         state = _begin(scene, self._networks.memory)
@@ -252,7 +253,9 @@ def _may_move(shown: FloatArray, path: GripperPath) -> Mask:
     return np.asarray(near | ((apart < TOUCH) & near).any(axis=1))
 
 
-def _scene(shown: FloatArray, weight: Floats, support: FloatArray, eye: FloatArray) -> dict[str, Floats]:
+def _scene(
+    shown: FloatArray, weight: Floats, held: FloatArray, support: FloatArray, eye: FloatArray
+) -> dict[str, Floats]:
     """Inputs of a step that stay the same; see `dynamics_network.Scene`."""
     total = np.maximum(weight.sum(axis=2, keepdims=True), 1e-3)
     origin = (shown * weight[..., None]).sum(axis=2) / total
@@ -262,6 +265,7 @@ def _scene(shown: FloatArray, weight: Floats, support: FloatArray, eye: FloatArr
         "height": origin[..., 2] - support,
         "origin": origin,
         "present": np.ones(weight.shape[:2]),
+        "held": np.broadcast_to(held, weight.shape[:2]),
         "eye": np.broadcast_to(eye, (len(weight), 3)),
     }
     return {name: value.astype(np.float32) for name, value in scene.items()}

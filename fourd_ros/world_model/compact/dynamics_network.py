@@ -33,7 +33,7 @@ PER_BATCH = ("eye", "frames", "gaps")
 """Inputs of a step that have no size for things."""
 
 _POINT_FEATURES = 3 * 2 * EXAMINED + 2 * EXAMINED + 3 + 2 + 6 + 1
-_GLOBAL_FEATURES = 6 + EXAMINED + 3 + 3 + 6 + 3
+_GLOBAL_FEATURES = 6 + EXAMINED + 3 + 3 + 6 + 3 + 1
 _MEMBER_FEATURES = 3 * 2 + 2 + 3 + 3
 _MEMBER_CONTEXT = 3 * 3 + 2
 
@@ -63,6 +63,7 @@ class Scene(NamedTuple):
         height: of every centroid over its support at the start [m], shape [B, K].
         origin: centroids at the start, in the world [m], shape [B, K, 3].
         present: 1 for a thing, 0 for padding, shape [B, K].
+        held: 1 for a thing that was between the fingers at the start, shape [B, K].
         eye: where it was seen from, in the world [m], shape [B, 3].
     """
 
@@ -71,6 +72,7 @@ class Scene(NamedTuple):
     height: Tensor
     origin: Tensor
     present: Tensor
+    held: Tensor
     eye: Tensor
 
 
@@ -225,6 +227,7 @@ class PointDynamicsNetwork(nn.Module):
                 _unrotate(axes, state.twist[:, :, None, :3])[:, :, 0] / MOVE,
                 _unrotate(axes, state.twist[:, :, None, 3:])[:, :, 0] / TURN,
                 torch.tanh(_into(frames[:, 0, None], state.centre[:, :, None])[:, :, 0] / (2 * FAR)),
+                scene.held[..., None],
             ],
             dim=-1,
         )
@@ -233,6 +236,7 @@ class PointDynamicsNetwork(nn.Module):
         self,
         points: Tensor,
         present: Tensor,
+        held: Tensor,
         support: Tensor,
         eye: Tensor,
         approach: Tensor,
@@ -246,6 +250,7 @@ class PointDynamicsNetwork(nn.Module):
         Args:
             points: of the things, in the world [m]; those that are missing are repeated, shape [B, K, N, 3].
             present: 1 for a thing, 0 for padding, shape [B, K].
+            held: see `Scene`, shape [B, K].
             support: height of the plane below, in the world [m], shape [B, K].
             eye: see `Scene`.
             approach: `frame` of `members`, shape [B, K, 4, 4].
@@ -256,7 +261,7 @@ class PointDynamicsNetwork(nn.Module):
         """
         height = points[..., 2] - support[..., None]
         logits = self.members(points, height, approach, later, approach_gap)
-        scene = settle(points, torch.sigmoid(logits).detach(), present, support, eye)
+        scene = settle(points, torch.sigmoid(logits).detach(), present, held, support, eye)
         state = self.begin(scene)
         rotations, centres, sigmas = [], [], []
         for begin in range(0, frames.shape[1] - 2, 2):
@@ -291,7 +296,7 @@ class Motion(NamedTuple):
     members: Tensor
 
 
-def settle(points: Tensor, weight: Tensor, present: Tensor, support: Tensor, eye: Tensor) -> Scene:
+def settle(points: Tensor, weight: Tensor, present: Tensor, held: Tensor, support: Tensor, eye: Tensor) -> Scene:
     """The scene of things whose points (in the world, [B, K, N, 3]) take part with a weight [B, K, N]."""
     total = weight.sum(dim=2, keepdim=True).clamp(min=1e-3)
     origin = (points * weight[..., None]).sum(dim=2) / total
@@ -301,6 +306,7 @@ def settle(points: Tensor, weight: Tensor, present: Tensor, support: Tensor, eye
         height=origin[..., 2] - support,
         origin=origin,
         present=present,
+        held=held,
         eye=eye,
     )
 
@@ -359,6 +365,7 @@ class DynamicsStep(nn.Module):
         height: Tensor,
         origin: Tensor,
         present: Tensor,
+        held: Tensor,
         eye: Tensor,
         rotation: Tensor,
         centre: Tensor,
@@ -368,7 +375,7 @@ class DynamicsStep(nn.Module):
         gaps: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See `PointDynamicsNetwork.advance`."""
-        scene = Scene(points, weight, height, origin, present, eye)
+        scene = Scene(points, weight, height, origin, present, held, eye)
         following, sigma = self.network.advance(scene, State(rotation, centre, twist, memory), frames, gaps)
         return (*following, sigma)
 
@@ -475,6 +482,7 @@ def _example_step(memory: int, batch: int, things: int, points: int) -> dict[str
         "height": 0.1 * random(batch, things),
         "origin": random(batch, things, 3),
         "present": torch.ones(batch, things),
+        "held": torch.zeros(batch, things),
         "eye": random(batch, 3) + 1.0,
         "rotation": torch.eye(3).repeat(batch, things, 1, 1),
         "centre": random(batch, things, 3),
