@@ -1,13 +1,16 @@
 """What the world model node makes of its parameters, without a robot."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from test_store import make_rollout
 
 from fourd_ros.nodes.world_model import WorldModelNode
+from fourd_ros.records import RolloutFlags
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -52,3 +55,14 @@ def test_rungs_are_timed_when_the_node_is_configured(make_node: Any) -> None:
     node = make_node(backends=["kinematic"], rehearsal_seconds=20.0)
     assert node.trigger_configure() == SUCCESS
     assert node.ladder.rungs[0].cost.is_rehearsed and node.status()["cost_kinematic_ms"] > 0
+
+
+def test_answers_that_are_not_to_be_trusted_are_counted(make_node: Any) -> None:
+    node = make_node(backends=["kinematic"], rehearsal_seconds=0.0, low_trust=0.4)
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert "newest_trust" not in node.status()
+    doubtful = RolloutFlags.OUTSIDE_WORKSPACE | RolloutFlags.TRUNCATED
+    node.present([("a", replace(make_rollout(), trust=0.9)), ("b", replace(make_rollout(), trust=0.2, flags=doubtful))])
+    assert node.status()["newest_trust"] == "0.20"
+    counted = {name: node.counters[name] for name in ("low_trust", "outside_workspace", "truncated", "camera_unseen")}
+    assert counted == {"low_trust": 1, "outside_workspace": 1, "truncated": 1, "camera_unseen": 0}

@@ -1,5 +1,6 @@
 """The world model node: watches cameras, joints and TF, and answers what-if questions."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -114,6 +115,9 @@ class WorldModelParameters(NodeParameters):
     allow_noncommercial: bool = parameter(
         False, "load weights whose licence forbids commercial use", fixed_while="configured"
     )
+    low_trust: float = parameter(
+        0.5, "answers that are trusted less are counted on /diagnostics", minimum=0.0, maximum=1.0
+    )
     max_queued_goals: int = parameter(
         8, "goals that may wait; more are rejected", minimum=0, maximum=1000, fixed_while="configured"
     )
@@ -163,6 +167,7 @@ class WorldModelNode(FourdNode):
         self.ladder = Ladder(models=())
         self._robot: RobotModel | None = None
         self._completer: DepthCompleter | None = None
+        self._newest_trust = math.nan
 
     def load(self) -> None:
         reuse_buffers()
@@ -221,6 +226,7 @@ class WorldModelNode(FourdNode):
     def unload(self) -> None:
         self._robot = None
         self._completer = None
+        self._newest_trust = math.nan
         self.ladder = Ladder(models=())
         self._store.clear()
         give_back_buffers()
@@ -232,7 +238,8 @@ class WorldModelNode(FourdNode):
     def status(self) -> Mapping[str, object]:
         seconds = self.ladder.expected_seconds
         costs = {f"cost_{name}_ms": round(1e3 * value) for name, value in seconds.items()}
-        return {"backends": ", ".join(seconds), **costs}
+        trust = {"newest_trust": f"{self._newest_trust:.2f}"} if math.isfinite(self._newest_trust) else {}
+        return {"backends": ", ".join(seconds), **costs, **trust}
 
     def warning(self) -> str:
         return "; ".join(f"no backend '{name}': {error}" for name, error in self.ladder.missing.items())
@@ -304,9 +311,18 @@ class WorldModelNode(FourdNode):
 
     def present(self, answer: Answer) -> None:
         for rollout_id, rollout in answer:
+            self._count_caveats(rollout)
             self._rollouts.publish(self.to_message(rollout_id, rollout))
         if answer:
             self._playback.show(*answer[0])
+
+    def _count_caveats(self, rollout: Rollout) -> None:
+        """So that a robot whose questions leave what the models know is seen on ``/diagnostics``."""
+        self._newest_trust = rollout.trust
+        if rollout.trust < self.parameters.low_trust:
+            self.counters.count("low_trust")
+        for flag in rollout.flags:
+            self.counters.count(str(flag.name).lower())
 
     # Inputs.
 
