@@ -95,7 +95,7 @@ class PointsModel(WorldModel):
         things = find_things(scene)
         if question.robot.gripper is None:
             return _Prediction(_at_rest(things, question), None)
-        path = _path(question)
+        path = gripper_path(question)
         motions = self._dynamics.predict(
             things, path, times=question.times, eye=_seen_from(things, question.observation)
         )
@@ -153,7 +153,7 @@ class _Prediction:
         ]
 
 
-def _path(question: Question) -> GripperPath:
+def gripper_path(question: Question) -> GripperPath:
     """Of the gripper under all candidates, up to the last instant."""
     steps = math.ceil(round(float(question.times[-1]) / SUBSTEP, 6))
     times = SUBSTEP * np.arange(1, steps + 1)
