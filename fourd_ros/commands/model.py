@@ -1,4 +1,4 @@
-"""``fourd model``: look into, check, list and adopt model folders."""
+"""``fourd model``: look into, check, list, adopt and join model folders."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from fourd_ros.commands import model_join
 from fourd_ros.evaluation.table import Table
 from fourd_ros.model_io.card import ModelCard, metrics_rows
 from fourd_ros.model_io.folder import ModelFolder, adopt_model, find_model, shipped_model, shipped_names
@@ -16,6 +17,7 @@ EXAMPLES = [
     "fourd model info depth_completion",
     "fourd model info out/my_model --json | jq .components",
     "fourd model check out/my_model",
+    "fourd model join --dynamics out/points/model --generator out/compact/model out/world_model_compact",
     "fourd model adopt Wan2.1 --system kinema4d --licence Apache-2.0 --purpose 'image to video'",
 ]
 
@@ -34,11 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument("model", help="model folder, or name of a shipped model")
     for one in (info, check, shipped):
         one.add_argument("--json", action="store_true", help="for scripts")
+    join = verbs.add_parser("join", help="the parts of the compact world model in one folder, with its trust score")
     _add_card(adopt)
+    model_join.add_arguments(join)
     info.set_defaults(run_verb=_info)
     check.set_defaults(run_verb=_check)
     shipped.set_defaults(run_verb=_list)
     adopt.set_defaults(run_verb=_adopt)
+    join.set_defaults(run_verb=model_join.run)
 
 
 def run(args: argparse.Namespace) -> int:

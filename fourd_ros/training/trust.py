@@ -1,0 +1,115 @@
+"""Fits how far the compact world model trusts its futures, and puts the parts of that model into one folder."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourd_ros.evaluation.tabletop_run import Evaluation, Outcome, outcomes, record_episodes
+from fourd_ros.model_io.card import ModelCard
+from fourd_ros.model_io.folder import ModelFolder, write_model
+from fourd_ros.model_io.loading import load_component
+from fourd_ros.simulation.tabletop_scene import CameraRegion
+from fourd_ros.world_model.compact import dynamics, generator
+from fourd_ros.world_model.compact.points import gripper_path
+from fourd_ros.world_model.compact.trust import TRUST_FILE, Trust, fit, gather
+
+BACKEND = "points"
+"""Whose motions are trusted or not; the video on top of them moves nothing."""
+
+NAMES = ("points", "compact")
+
+WORKSPACE_SHARE = 0.005
+"""Of the grasp points of the episodes, on every side, that lie outside the trained workspace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the compact world model is made of.
+
+    Args:
+        dynamics: model folder of `fourd train points`.
+        generator: model folder of `fourd train compact`.
+    """
+
+    dynamics: Path
+    generator: Path
+
+
+def join(
+    parts: Parts, folder: Path, evaluation: Evaluation, *, card: ModelCard, overwrite: bool = False
+) -> ModelFolder:
+    """Write the compact world model and fit its trust on episodes that it was not trained on.
+
+    Args:
+        parts: that were trained.
+        folder: of the joined model.
+        evaluation: the episodes to fit on; its `model` is `folder`.
+        overwrite: replace what is at `folder`.
+    """
+    card = _card(parts, evaluation)
+    _write(parts, folder, card, {}, overwrite=overwrite)
+    for _ in record_episodes(evaluation):
+        pass
+    trust = fit_trust(outcomes(evaluation, BACKEND))
+    return _write(parts, folder, card, {TRUST_FILE: trust.text.encode()}, overwrite=True)
+
+
+def fit_trust(rollouts: Iterable[Outcome]) -> Trust:
+    """The trust that explains which futures came true."""
+    evidence, found, grasps = [], [], []
+    for outcome in rollouts:
+        path = gripper_path(outcome.question)
+        grasps.append(path.frames[0, :, :3, 3])
+        if np.isfinite(outcome.found_all):
+            evidence.append(gather(outcome.rollout.objects, outcome.question.observation, path).row)
+            found.append(outcome.found_all)
+    mean, scale, weights, bias = fit(np.stack(evidence), np.array(found))
+    low, high = np.quantile(np.concatenate(grasps), [WORKSPACE_SHARE, 1 - WORKSPACE_SHARE], axis=0)
+    region = CameraRegion()
+    return Trust(
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        weights=tuple(weights.tolist()),
+        bias=bias,
+        workspace=(tuple(low.tolist()), tuple(high.tolist())),
+        elevation=tuple(np.deg2rad(region.elevation).tolist()),
+        distance=region.distance,
+    )
+
+
+def _write(
+    parts: Parts, folder: Path, card: ModelCard, extra: dict[str, bytes | Path], *, overwrite: bool
+) -> ModelFolder:
+    sources = {dynamics.COMPONENT: parts.dynamics, generator.COMPONENT: parts.generator}
+    components: dict[str, Any] = {name: load_component(source, name) for name, source in sources.items()}
+    files = {
+        str(path.relative_to(source)): path
+        for name, source in sources.items()
+        for path in (source / name).glob("*.onnx")
+    }
+    return write_model(
+        folder, components, card=card, model_class="CompactModel", extra={**files, **extra}, overwrite=overwrite
+    )
+
+
+def _card(parts: Parts, evaluation: Evaluation) -> ModelCard:
+    cards = [ModelFolder(folder).card for folder in (parts.dynamics, parts.generator)]
+    return ModelCard(
+        name="world_model_compact",
+        system="world_model",
+        purpose="Imagines what a robot's motion does to the things on a table before it: where they go (rung 'points'), "
+        "and a colour and depth video of it (rung 'compact'), with how far to trust both.",
+        licence="Apache-2.0",
+        data=" ".join(card.data for card in cards)
+        + f" Trust fitted on {evaluation.episodes} validation episodes of seed {evaluation.seed}. "
+        "Made by 'fourd data tabletop', 'fourd train points', 'fourd train compact' (settings in config/train) "
+        "and 'fourd model join'.",
+        limits=" ".join(card.limits for card in cards),
+        metrics={
+            f"{name}, validation": card.metrics.get("validation", {}) for name, card in zip(NAMES, cards, strict=True)
+        },
+        metrics_command="fourd evaluate world-model --model MODEL --split test --write-card",
+    )
