@@ -100,8 +100,8 @@ def _card(parts: Parts, evaluation: Evaluation) -> ModelCard:
     return ModelCard(
         name="world_model_compact",
         system="world_model",
-        purpose="Imagines what a robot's motion does to the things on a table before it: where they go (rung 'points'), "
-        "and a colour and depth video of it (rung 'compact'), with how far to trust both.",
+        purpose="Imagines what a robot's motion does to the things on a table: where they go (rung 'points'), and a "
+        " colour and depth video of it (rung 'compact'), with how far to trust both.",
         licence="Apache-2.0",
         data=" ".join(card.data for card in cards)
         + f" Trust fitted on {evaluation.episodes} validation episodes of seed {evaluation.seed}. "
