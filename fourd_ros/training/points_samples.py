@@ -4,9 +4,10 @@ Things are found by geometry in recorded frames, exactly as at run time; only th
 to, how that body moved) come from the simulator.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def prepare_samples(
 
     Args:
         episodes: data set of `record_tabletop` episodes.
-        folder: of the samples.
+        folder: of the samples of all data sets and options.
         options: how they are made.
         limit: number of episodes; all of them by default.
         workers: processes.
@@ -83,12 +84,19 @@ def prepare_samples(
     parts = [
         range(start, min(start + EPISODES_PER_SHARD, len(names))) for start in range(0, len(names), EPISODES_PER_SHARD)
     ]
-    paths = {part: folder / f"{names[part[0]]}_{len(part)}.safetensors" for part in parts}
+    own = folder / _folder_name(episodes, options)
+    paths = {part: own / f"{names[part[0]]}_{len(part)}.safetensors" for part in parts}
     missing = {path.name: (part, path) for part, path in paths.items() if not path.exists()}
     jobs = run_jobs(partial(_prepare, episodes, options), missing, workers=workers)
     for _ in tqdm(jobs, total=len(missing), desc="samples", unit="shard", disable=not missing):
         pass
     return list(paths.values())
+
+
+def _folder_name(episodes: Path, options: SampleOptions) -> str:
+    """Different for every data set and all options."""
+    told = f"{episodes.resolve()} {asdict(options)}"
+    return f"{episodes.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def _prepare(episodes: Path, options: SampleOptions, job: tuple[Sequence[int], Path]) -> None:
