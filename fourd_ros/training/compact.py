@@ -223,8 +223,8 @@ def _card(config: CompactConfig, metrics: Mapping[str, float]) -> ModelCard:
         purpose="Adds to the video of the points rung what it lacks: shadows, what was hidden, and how contacts look. "
         "Pixels of the robot and depth that is known are never changed.",
         licence="Apache-2.0",
-        data=f"Simulated tabletop episodes ({', '.join(map(str, config.clips.episodes))}), {config.clips.noisy:.0%} of their first "
-        f"frames through simulated depth cameras; {config.network.size} x {config.network.size} pixels.",
+        data=f"Simulated tabletop episodes ({', '.join(map(str, config.clips.episodes))}), {config.clips.noisy:.0%} of "
+        f"their first frames through simulated depth cameras; {config.network.size} x {config.network.size} pixels.",
         limits="Trained on simulated pictures of one arm and one table only; nothing is claimed about real cameras. "
         "What was hidden is filled with what is likely, not with what is there.",
         metrics={"validation": {name: float(value) for name, value in metrics.items()}},

@@ -29,7 +29,7 @@ from fourd_ros.robot.panda import panda_description
 from fourd_ros.training.points_samples import observe
 from fourd_ros.world_model.compact.clips import Clip, clip_of, represented
 from fourd_ros.world_model.compact.guidance import compose
-from fourd_ros.world_model.compact.lighting import Shade
+from fourd_ros.world_model.compact.lighting import Shade, find_lamp
 from fourd_ros.world_model.compact.things import find_things
 from fourd_ros.world_model.scene import Scene, understand
 
@@ -131,7 +131,8 @@ def make_clip(episode: Episode, robot: RobotModel, options: ClipOptions) -> Arra
     objects = list(_predicted(truth, scene, options.errors, rng))
     guidance = compose(robot, scene, truth.view_name, episode.commanded[1:], objects)
     first = observation.views[truth.view_name]
-    shade = Shade.of(robot, scene, truth.view_name, episode.commanded[1:], objects)
+    lamp = find_lamp(robot, scene, truth.view_name)
+    shade = Shade.of(lamp, robot, scene, episode.commanded[1:], objects)
     stored = _stored(clip_of(guidance, first, shade, size=options.size, T_world_robot=observation.T_world_robot))
     _add_truth(stored, truth)
     return stored

@@ -1,6 +1,6 @@
 """Guidance video -> the video that a camera will see, at any resolution."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import InvalidInput, InvalidModel, TooLarge
+from fourd_ros.errors import InvalidInput, InvalidModel
 from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder
 from fourd_ros.records import FloatArray, RolloutView, View
@@ -89,16 +89,15 @@ class VideoGenerator:
 
     def generate(
         self,
-        guidance: RolloutView,
+        guidance: Sequence[RolloutView],
         first: View,
-        shade: Shade,
+        shades: Sequence[Shade],
         *,
-        seed: int,
+        seeds: Sequence[int | None],
         steps: int = 1,
-        samples: int = 1,
         T_world_robot: FloatArray | None = None,
     ) -> list[RolloutView]:
-        """Improve the video of one camera.
+        """Improve videos of one camera, all at once.
 
         Robot pixels and known points stay as they are. What was hidden gets colours and points, but stays unobserved;
         its sigma stays unknown. The network looks at one pixel in every block of the image; what it adds is brought to
@@ -106,44 +105,57 @@ class VideoGenerator:
         last frame of one is where the next begins.
 
         Args:
-            guidance: frames in steps of 0.2 s.
-            first: what the same camera observed, before the first of them.
-            shade: shadows in these frames.
-            seed: of the noise where the flow begins.
-            steps: of the flow; more make samples sharper and less probable.
-            samples: how many; a single one begins without noise.
+            guidance: videos in steps of 0.2 s, all of one length.
+            first: what the camera observed before the first frame.
+            shades: shadows in each video.
+            seeds: of the noise where the flow of each begins; None begins without noise, at the most probable video.
+            steps: of the flow; more make videos sharper and less probable.
             T_world_robot: pose of the robot's root; the world by default.
 
         Raises:
-            TooLarge: no step or no sample was asked for.
+            InvalidInput: no step was asked for, or lists differ in length.
         """
-        if steps < 1 or samples < 1:
-            raise TooLarge(f"{steps} steps of {samples} samples; at least 1 of each is needed")
+        if steps < 1 or not len(guidance) == len(shades) == len(seeds):
+            raise InvalidInput(
+                f"{steps} steps for {len(guidance)} videos with {len(shades)} shades and {len(seeds)} seeds; needed "
+                "are at least 1 step, one shade and one seed a video"
+            )
         root = np.eye(4) if T_world_robot is None else T_world_robot
-        rng = np.random.default_rng(seed)
-        parts: list[list[RolloutView]] = [[] for _ in range(samples)]
-        for frames, chunk in _chunks(guidance, self._steps):
-            given = clip_of(chunk, first, shade.at(frames), size=self._size, T_world_robot=root)
-            clips = [_continued(given, part[-1]) if part else given for part in parts]
-            for part, clip, change, gains in zip(parts, clips, *self._flow(clips, steps, rng), strict=True):
-                part.append(improved(chunk, clip, change, gains, shade.at(frames), T_world_robot=root))
-        return [_joined(guidance, part) for part in parts]
+        generators = [None if seed is None else np.random.default_rng(seed) for seed in seeds]
+        parts: list[list[RolloutView]] = [[] for _ in guidance]
+        for frames in _chunks(len(guidance[0].rgb), self._steps) if guidance else ():
+            chunks = [_at(video, frames) for video in guidance]
+            parts_shades = [shade.at(frames) for shade in shades]
+            clips = [
+                _continued(clip_of(chunk, first, shade, size=self._size, T_world_robot=root), part)
+                for chunk, shade, part in zip(chunks, parts_shades, parts, strict=True)
+            ]
+            ends = self._flow(clips, generators, steps)
+            for index, (change, gains) in enumerate(zip(*ends, strict=True)):
+                video = improved(chunks[index], clips[index], change, gains, parts_shades[index], T_world_robot=root)
+                parts[index].append(video)
+        return [_joined(*pair) for pair in zip(guidance, parts, strict=True)]
 
-    def _flow(self, clips: list[Clip], steps: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def _flow(
+        self, clips: Sequence[Clip], generators: Sequence[np.random.Generator | None], steps: int
+    ) -> tuple[Floats, Floats]:
         """Follow the flow to its end: change and gains of every clip (see `generator_network.Prediction`)."""
         inputs = {
             "guidance": np.stack([clip.guidance() for clip in clips]),
             "first": np.stack([clip.first() for clip in clips]),
         }
-        free = np.stack([clip.free() for clip in clips])
-        flow = np.zeros(free.shape, np.float32)
-        if len(clips) > 1:
-            flow = rng.standard_normal(free.shape, np.float32) * np.float32(NOISE) * free
+        flow = np.stack([_noise(clip, rng) for clip, rng in zip(clips, generators, strict=True)])
         for step in range(steps):
             time = np.full(len(clips), step / steps, np.float32)
             end = self._network({**inputs, "flow": flow, "time": time})
             flow = flow + (end["change"] - flow) / np.float32(steps - step)
         return end["change"], end["gains"]
+
+
+def _noise(clip: Clip, rng: np.random.Generator | None) -> Floats:
+    """Where the flow begins, shape [T, 4, S, S]."""
+    free = clip.free()
+    return free * 0 if rng is None else free * rng.standard_normal(free.shape, np.float32) * np.float32(NOISE)
 
 
 def torch_network(network: "VideoGeneratorNetwork") -> Network:
@@ -175,17 +187,15 @@ def _onnx_network(folder: ModelFolder, threads: int | None) -> Network:
 _FRAMES = ("T_world_camera", "rgb", "points", "sigma", "robot_mask", "observed_mask", "labels")
 
 
-def _chunks(guidance: RolloutView, steps: int) -> Iterator[tuple[NDArray[np.intp], RolloutView]]:
-    """Parts of so many frames, the last one held to its length, with their places in the whole."""
-    count = len(guidance.rgb)
+def _chunks(count: int, steps: int) -> Iterator[NDArray[np.intp]]:
+    """Places of so many frames, one chunk after the other; the last one holds its last frame."""
     for start in range(0, count, steps):
-        frames = np.minimum(np.arange(start, start + steps), count - 1)
-        yield frames, replace(guidance, **{name: _picked(guidance, name, frames) for name in _FRAMES})
+        yield np.minimum(np.arange(start, start + steps), count - 1)
 
 
-def _picked(view: RolloutView, name: str, frames: NDArray[np.intp]) -> Any:
-    values = getattr(view, name)
-    return None if values is None else values[frames]
+def _at(view: RolloutView, frames: NDArray[np.intp]) -> RolloutView:
+    values = {name: getattr(view, name) for name in _FRAMES}
+    return replace(view, **{name: None if value is None else value[frames] for name, value in values.items()})
 
 
 def _joined(guidance: RolloutView, parts: list[RolloutView]) -> RolloutView:
@@ -195,11 +205,11 @@ def _joined(guidance: RolloutView, parts: list[RolloutView]) -> RolloutView:
     return replace(guidance, rgb=rgb, points=points)
 
 
-def _continued(clip: Clip, before: RolloutView) -> Clip:
-    """The clip, its holes filled with what the last frame of a video before it showed there."""
-    if before.mounted_on:
+def _continued(clip: Clip, parts: Sequence[RolloutView]) -> Clip:
+    """The clip, its holes filled with what the last frame of the video so far shows there."""
+    if not parts or parts[-1].mounted_on:
         return clip
-    size = len(clip.first_rgb)
+    before, size = parts[-1], len(clip.first_rgb)
     at = np.ix_(represented(before.camera.height, size), represented(before.camera.width, size))
     shown = ~before.robot_mask[-1][at]
     depth = before.points[-1][(*at, 2)]

@@ -172,18 +172,22 @@ class Shade:
 
     @classmethod
     def of(
-        cls, robot: RobotModel, scene: Scene, view: str, positions: FloatArray, objects: Sequence[ObjectMotion]
+        cls,
+        lamp: Lamp | None,
+        robot: RobotModel,
+        scene: Scene,
+        positions: FloatArray,
+        objects: Sequence[ObjectMotion],
     ) -> "Shade":
         """Shadows of a future.
 
         Args:
+            lamp: from `find_lamp`.
             robot: the robot.
             scene: what was observed.
-            view: the camera in whose picture the lamp is looked for.
             positions: commanded, of all actuated joints [rad | m], shape [T, J].
             objects: motions of things over the same steps.
         """
-        lamp = find_lamp(robot, scene, view)
         if lamp is None:
             return cls(lamp=None, before=np.full((1, 1, 1), np.inf), after=np.full((len(positions), 1, 1), np.inf))
         first = {link: pose[None] for link, pose in scene.link_poses.items()}
