@@ -49,6 +49,11 @@ FRAME_STEPS = 2
 TIME_WEIGHTS = (0.5, 1.5)
 """Of the errors at the first and at the last frame."""
 
+SHOWN_SAMPLES = 6
+PICTURE_SIZE, PICTURE_PIXEL = 256, 0.003
+PICTURE_CORNER = np.array([0.1, -0.384])
+"""Number of pictures of a validation; width [pixels], size of a pixel [m] and corner in the world [m] of each."""
+
 COVERED = 0.8
 """Share of errors that the interval of the calibrated deviation shall hold."""
 
@@ -130,7 +135,8 @@ class PointsTask(TrainingTask[PointsConfig]):
                 "false_motion": float((still > 0.01).mean()),
                 "member_accuracy": float(found["members"][mixed].mean()) if mixed.any() else float("nan"),
                 "covered_80": float((found["deviation"][moved] < QUANTILE).mean()),
-            }
+            },
+            pictures=self._pictures(network),
         )
 
     def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
@@ -182,6 +188,42 @@ class PointsTask(TrainingTask[PointsConfig]):
                 placed = {name: value.to(device) for name, value in batch.items()}
                 rows.append(_judge(network(**{name: placed[name] for name in INPUTS}), placed))
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def _pictures(self, network: torch.nn.Module) -> dict[str, NDArray[np.uint8]]:
+        """Of some samples whose things moved most, seen from above."""
+        device = next(network.parameters()).device
+        batch = {name: value.to(device) for name, value in self._validation_batches[0].items()}
+        with torch.no_grad():
+            motion = network(**{name: batch[name] for name in INPUTS})
+        imagined = _point_errors(motion, batch) + batch["target"]
+        last = batch["known"].sum(dim=1).long() - 1
+        travel = (batch["target"][:, :, :, -1] - batch["points"]).norm(dim=-1).amax(dim=(1, 2)) * batch["known"].mean(
+            dim=1
+        )
+        shown = torch.argsort(travel, descending=True)[:SHOWN_SAMPLES].tolist()
+        return {
+            f"from_above_{number}": from_above(
+                batch["points"][row][batch["present"][row] > 0].cpu().numpy(),
+                imagined[row, ..., last[row], :][batch["present"][row] > 0].cpu().numpy(),
+                batch["target"][row, ..., last[row], :][batch["present"][row] > 0].cpu().numpy(),
+            )
+            for number, row in enumerate(shown)
+        }
+
+
+def from_above(start: FloatArray, imagined: FloatArray, truth: FloatArray) -> NDArray[np.uint8]:
+    """Points [K, N, 3] on the table from above: grey at the start, green where they went, red where they were said to.
+
+    The robot stands beyond the lower edge; a pixel is 3 mm wide.
+    """
+    picture = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 255, np.uint8)
+    layers = ((start, (170, 170, 170)), (truth, (40, 150, 60)), (imagined, (210, 50, 40)))
+    for points, colour in layers:
+        places = np.rint((points.reshape(-1, 3)[:, :2] - PICTURE_CORNER) / PICTURE_PIXEL).astype(np.intp)
+        rows, columns = PICTURE_SIZE - 1 - places[:, 0], PICTURE_SIZE - 1 - places[:, 1]
+        inside = ((rows >= 0) & (rows < PICTURE_SIZE) & (columns >= 0) & (columns < PICTURE_SIZE)).nonzero()
+        picture[rows[inside], columns[inside]] = colour
+    return picture
 
 
 def _frames(values: Tensor) -> Tensor:
