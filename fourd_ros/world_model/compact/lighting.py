@@ -16,10 +16,10 @@ from fourd_ros.world_model.scene import Scene
 
 Floats = NDArray[np.floating]
 
-OPENING = np.deg2rad(50.0)
+OPENING = np.deg2rad(60.0)
 """Of the picture that a lamp has of the robot and what is around it."""
 
-COARSE, FINE = 40, 128
+COARSE, FINE = 48, 160
 """Width and height of that picture while lamps are compared, and afterwards [pixels]."""
 
 DISTANCE = 2.0
@@ -142,6 +142,7 @@ def _agreements(
     poses = {link: np.broadcast_to(pose, (len(lamps), 4, 4)) for link, pose in scene.link_poses.items()}
     mask = robot.renderer.render(poses, camera, T_robot_lamp, colour=False).mask
     rows, columns = _pixels(camera, T_robot_lamp, points)
+    mask = np.pad(mask, ((0, 0), (0, 1), (0, 1)))
     shadow = mask[np.arange(len(lamps))[:, None], rows, columns].astype(np.float64)
     shadow -= shadow.mean(axis=1, keepdims=True)
     darkness = darkness - darkness.mean()
@@ -150,10 +151,14 @@ def _agreements(
 
 
 def _pixels(camera: PinholeCamera, T_robot_lamp: FloatArray, points: Floats) -> tuple[NDArray[np.intp], ...]:
-    """Rows and columns of points [*, N, 3] in the pictures of lamps [*, 4, 4]; those outside on the border."""
-    pixels = camera.project(apply(invert(T_robot_lamp), points))
-    places = np.rint(np.nan_to_num(pixels)).astype(np.intp)
-    return np.clip(places[..., 1], 0, camera.height - 1), np.clip(places[..., 0], 0, camera.width - 1)
+    """Rows and columns of points [*, N, 3] in the pictures of lamps [*, 4, 4], which have a border of one more pixel;
+    those outside lie there."""
+    places = np.rint(camera.project(apply(invert(T_robot_lamp), points)))
+    rows, columns = (
+        np.where((place >= 0) & (place < length), place, length).astype(np.intp)
+        for place, length in ((places[..., 1], camera.height), (places[..., 0], camera.width))
+    )
+    return rows, columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +167,8 @@ class Shade:
 
     Args:
         lamp: where the light comes from; None: nothing lies in a shadow that is known of.
-        before: depth, seen from the lamp, of what casts shadows at first, infinite beside it, shape [1, F, F].
-        after: the same at every step, shape [T, F, F].
+        before: depth, seen from the lamp, of what casts shadows at first, infinite beside it, shape [1, F + 1, F + 1].
+        after: the same at every step, shape [T, F + 1, F + 1].
     """
 
     lamp: Lamp | None
@@ -232,7 +237,8 @@ def _shadow_map(
     things: Iterable[tuple[ObservedSurface, FloatArray]],
     T_world_robot: FloatArray,
 ) -> Floats:
-    """Depth, seen from the lamp, of the robot and of surfaces with their motions, shape [T, FINE, FINE]."""
+    """Depth, seen from the lamp, of the robot and of surfaces with their motions, infinite beside them,
+    shape [T, FINE + 1, FINE + 1]."""
     camera = _camera(FINE)
     rendering = robot.renderer.render(link_poses, camera, lamp.T_robot_lamp, colour=False)
     depth = np.where(rendering.mask, rendering.points[..., 2], np.float32(np.inf))
@@ -241,4 +247,4 @@ def _shadow_map(
         for seen in surface.look(camera, T_surface_lamp, steps=np.ones(len(depth), bool)):
             place = depth[seen.step][seen.window]
             place[seen.mask] = np.minimum(place[seen.mask], seen.points[:, 2])
-    return depth
+    return np.pad(depth, ((0, 0), (0, 1), (0, 1)), constant_values=np.inf)
