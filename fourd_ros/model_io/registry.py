@@ -9,9 +9,11 @@ from fourd_ros.errors import UnknownModel
 from fourd_ros.registries import find_registered
 
 MODELS: dict[str, str] = {
+    "CompactModel": "fourd_ros.world_model.compact.model:CompactModel",
     "DepthCompleter": "fourd_ros.depth_completion.completer:DepthCompleter",
     "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
     "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
+    "VideoGenerator": "fourd_ros.world_model.compact.generator:VideoGenerator",
 }
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
 

@@ -14,6 +14,7 @@ from fourd_ros.errors import InvalidInput, InvalidModel
 from fourd_ros.geometry.transforms import from_parts, interpolate
 from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder
+from fourd_ros.model_io.onnx_session import PREFERENCE, OnnxSession, Processor
 from fourd_ros.records import FloatArray, Mask
 from fourd_ros.world_model.compact.gripper_path import SUBSTEP, Approach, GripperPath
 from fourd_ros.world_model.compact.things import Thing
@@ -116,6 +117,7 @@ class PointDynamics:
         *,
         runtime: Runtime = "onnx",
         allow_noncommercial: bool = False,
+        processors: Sequence[Processor] = PREFERENCE,
         threads: int | None = None,
     ) -> Self:
         """The model of a folder; the runtime ``onnx`` needs no torch.
@@ -137,7 +139,7 @@ class PointDynamics:
             return cls(torch_networks(network), sha256=opened.sha256)
         if runtime != "onnx":
             raise InvalidInput(f"runtime '{runtime}'; there are 'onnx' and 'torch'")
-        return cls(_onnx_networks(opened, threads), sha256=opened.sha256)
+        return cls(_onnx_networks(opened, processors, threads), sha256=opened.sha256)
 
     def predict(
         self, things: Sequence[Thing], path: GripperPath, *, times: FloatArray, eye: FloatArray
@@ -233,11 +235,11 @@ def torch_networks(network: "PointDynamicsNetwork") -> Networks:
     )
 
 
-def _onnx_networks(folder: ModelFolder, threads: int | None) -> Networks:
-    from fourd_ros.model_io.onnx_session import OnnxSession
-
+def _onnx_networks(folder: ModelFolder, processors: Sequence[Processor], threads: int | None) -> Networks:
     folder.check(INDEX, MEMBERS_FILE, STEP_FILE)
-    members, step = (OnnxSession(folder.file(name), threads=threads) for name in (MEMBERS_FILE, STEP_FILE))
+    members, step = (
+        OnnxSession(folder.file(name), processors=processors, threads=threads) for name in (MEMBERS_FILE, STEP_FILE)
+    )
     return Networks(
         members=lambda inputs: members.run(**inputs),
         step=lambda inputs: step.run(**inputs),

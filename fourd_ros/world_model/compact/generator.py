@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fourd_ros.errors import InvalidInput, InvalidModel
 from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder
+from fourd_ros.model_io.onnx_session import PREFERENCE, OnnxSession, Processor
 from fourd_ros.records import FloatArray, RolloutView, View
 from fourd_ros.world_model.compact.clips import (
     NOISE,
@@ -62,6 +63,7 @@ class VideoGenerator:
         *,
         runtime: Runtime = "onnx",
         allow_noncommercial: bool = False,
+        processors: Sequence[Processor] = PREFERENCE,
         threads: int | None = None,
     ) -> Self:
         """The model of a folder; the runtime ``onnx`` needs no torch.
@@ -85,7 +87,7 @@ class VideoGenerator:
             return cls(torch_network(loaded), size=size, steps=steps, sha256=opened.sha256)
         if runtime != "onnx":
             raise InvalidInput(f"runtime '{runtime}'; there are 'onnx' and 'torch'")
-        return cls(_onnx_network(opened, threads), size=size, steps=steps, sha256=opened.sha256)
+        return cls(_onnx_network(opened, processors, threads), size=size, steps=steps, sha256=opened.sha256)
 
     def generate(
         self,
@@ -172,12 +174,10 @@ def torch_network(network: "VideoGeneratorNetwork") -> Network:
     return run
 
 
-def _onnx_network(folder: ModelFolder, threads: int | None) -> Network:
-    from fourd_ros.model_io.onnx_session import OnnxSession
-
+def _onnx_network(folder: ModelFolder, processors: Sequence[Processor], threads: int | None) -> Network:
     path = folder.file(ONNX_FILE)
     folder.check(INDEX, ONNX_FILE)
-    session = OnnxSession(path, threads=threads)
+    session = OnnxSession(path, processors=processors, threads=threads)
     names = (*session.inputs, *session.outputs)
     if set(names) != {*INPUTS, *OUTPUTS}:
         raise InvalidModel(f"'{path}' takes and gives {list(names)}, needed are {[*INPUTS, *OUTPUTS]}")

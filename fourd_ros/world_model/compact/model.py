@@ -1,14 +1,16 @@
 """Rung 3: the video of rung 2 with what it lacks: shadows, what was hidden, how contacts look."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Self
+from typing import Any, Self
 
+from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.records import Rollout, RolloutView
 from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, WorldModel
+from fourd_ros.world_model.compact.dynamics import PointDynamics
 from fourd_ros.world_model.compact.generator import VideoGenerator
 from fourd_ros.world_model.compact.lighting import Lamp, Shade, find_lamp
 from fourd_ros.world_model.compact.points import PointsModel
@@ -36,10 +38,17 @@ class CompactModel(WorldModel):
         self._points, self._generator = points, generator
 
     @classmethod
+    def from_components(cls, components: Mapping[str, Any], card: ModelCard) -> Self:
+        """The model of a folder that `load_model` has read: it runs in torch and says nothing about its trust."""
+        dynamics = PointDynamics.from_components(components, card)
+        return cls(PointsModel(dynamics), VideoGenerator.from_components(components, card))
+
+    @classmethod
     def from_options(cls, options: ModelOptions) -> Self:
         generator = VideoGenerator.from_folder(
             find_model(options.compact_model),
             allow_noncommercial=options.allow_noncommercial,
+            processors=options.processors,
             threads=options.threads,
         )
         return cls(PointsModel.from_options(options), generator)

@@ -43,7 +43,10 @@ class PointsModel(WorldModel):
     def from_options(cls, options: ModelOptions) -> Self:
         folder = find_model(options.compact_model)
         dynamics = PointDynamics.from_folder(
-            folder, allow_noncommercial=options.allow_noncommercial, threads=options.threads
+            folder,
+            allow_noncommercial=options.allow_noncommercial,
+            processors=options.processors,
+            threads=options.threads,
         )
         trust = folder / TRUST_FILE
         return cls(dynamics, trust=Trust.read(trust) if trust.is_file() else None)
