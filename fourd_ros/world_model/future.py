@@ -7,7 +7,17 @@ import numpy as np
 from scipy import ndimage
 
 from fourd_ros.geometry.transforms import apply, invert
-from fourd_ros.records import FloatArray, Mask, ObjectMotion, RobotTrajectory, Rollout, RolloutFlags, RolloutView, View
+from fourd_ros.records import (
+    FloatArray,
+    Mask,
+    ObjectMotion,
+    RobotRendering,
+    RobotTrajectory,
+    Rollout,
+    RolloutFlags,
+    RolloutView,
+    View,
+)
 from fourd_ros.robot.culling import box_corners
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Question
@@ -38,6 +48,7 @@ class Future:
         self._robot, self._scene = robot, scene
         self._steps = len(positions)
         self._poses = robot.kinematics.link_poses(positions)
+        self._rendered: dict[str, RobotRendering] = {}
 
     def view(self, name: str, objects: Sequence[ObjectMotion]) -> RolloutView:
         """What one camera will see.
@@ -53,10 +64,7 @@ class Future:
         T_world_camera = self._camera_path(view)
         paint = self._seen_on_the_way if view.mounted_on else self._seen_at_rest
         canvas = paint(name, T_world_camera, objects)
-        T_root_camera = invert(self._scene.observation.T_world_robot) @ T_world_camera
-        canvas.paint_robot(
-            self._robot.renderer.render(self._poses, view.camera, T_root_camera), tolerance=DEPTH_TOLERANCE
-        )
+        canvas.paint_robot(self._rendered_robot(name, T_world_camera), tolerance=DEPTH_TOLERANCE)
         return RolloutView(
             camera=view.camera,
             T_world_camera=T_world_camera,
@@ -68,6 +76,14 @@ class Future:
             mounted_on=view.mounted_on,
             labels=canvas.labels,
         )
+
+    def _rendered_robot(self, name: str, T_world_camera: FloatArray) -> RobotRendering:
+        """The robot alone in every frame of a view; made once, whatever else moves."""
+        if name not in self._rendered:
+            camera = self._scene.observation.views[name].camera
+            T_root_camera = invert(self._scene.observation.T_world_robot) @ T_world_camera
+            self._rendered[name] = self._robot.renderer.render(self._poses, camera, T_root_camera)
+        return self._rendered[name]
 
     def _camera_path(self, view: View) -> FloatArray:
         """Camera pose in the world at every step, shape [T, 4, 4]."""
