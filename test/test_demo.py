@@ -19,6 +19,7 @@ from fourd_ros.demo.recording import Recording
 from fourd_ros.errors import InvalidBag
 from fourd_ros.evaluation.futures import METRICS
 from fourd_ros.evaluation.results_file import read_results
+from fourd_ros.evaluation.summary import FIRST_FRAME
 from fourd_ros.records import Rollout
 from fourd_ros.viewer.browser import SHOTS
 from fourd_ros.viewer.browser import main as take_pictures
@@ -118,7 +119,7 @@ def test_demo_writes_a_page_that_draws(
     assert "Found (" in printed
     assert "Missed (" in printed
     assert "test_ladder:Weighty is not shown: no model 'no_such_model'" in printed
-    assert re.search(r"tinted: \d+ ms .* 0.50", printed)
+    assert re.search(r"tinted: \d+ ms .* median 0.50", printed)
     page = tmp_path / "index.html"
     assert page.as_uri() in printed
     hit = open_page(page, "candidate=hit&t=10&play=0&model=kinematic")
@@ -131,9 +132,9 @@ def test_demo_writes_a_page_that_draws(
     assert str(report / "index.html") in printed
     assert 'href="report/index.html"' in page.read_text()
     tables = read_results(report / "results.json")
-    models = ("kinematic", "tinted")
-    assert [table.title for table in tables] == [f"{m}, {view} camera" for m in models for view in ("front", "wrist")]
-    assert all(table.values.shape == (2, 2, len(METRICS)) for table in tables)
+    assert [table.title for table in tables] == ["front camera", "wrist camera"]
+    assert {table.methods for table in tables} == {("kinematic", "tinted", FIRST_FRAME)}
+    assert all(table.values.shape == (2, 3, len(METRICS)) for table in tables)
     _check_pictures(page, tmp_path / "pictures")
 
 

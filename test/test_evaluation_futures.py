@@ -10,7 +10,7 @@ from fourd_ros.evaluation.findings import SUBJECTS, findings, horizon_table, ove
 from fourd_ros.evaluation.futures import FutureScore, compare
 from fourd_ros.evaluation.metric import Verdict
 from fourd_ros.evaluation.regions import ROBOT_MARGIN, moved_region, split, visible
-from fourd_ros.evaluation.summary import Summary, summarise
+from fourd_ros.evaluation.summary import FIRST_FRAME, Summary, side_by_side, summarise
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.records import Mask, RobotRendering, RolloutView, View
 
@@ -208,6 +208,11 @@ def test_models_stand_side_by_side_and_the_last_one_is_judged() -> None:
     models = {name: {"front": summarise_all([score] * 3)} for name, score in (("blind", blind), ("seeing", seeing))}
     table = overall_table(models)
     assert table.columns == ("metric", "camera", "unit", "blind", "seeing", "first frame repeated", "seeing is")
+    together = side_by_side({name: views["front"] for name, views in models.items()}, title="front")
+    assert together.methods == ("blind", "seeing", FIRST_FRAME)
+    overall = together.aggregate()
+    assert float(overall["blind", "depth_free"].mean.estimate) == pytest.approx(WALL - BOX)
+    assert float(overall["seeing", "depth_free"].mean.estimate) == pytest.approx(0.0)
     moved = next(row for row in table.rows if row[0].endswith("other moved objects"))
     assert moved[3:] == ("200.0 [200.0, 200.0]", "0.0 [0.0, 0.0]", "200.0 [200.0, 200.0]", "better")
 

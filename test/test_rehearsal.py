@@ -102,7 +102,7 @@ def test_no_time_is_no_rehearsal() -> None:
 def test_a_rung_that_does_not_end_is_interrupted_and_one_that_fails_is_reported() -> None:
     ladder = Ladder(models=[Broken(), KinematicModel(), Endless()])
     errors: list[Exception] = []
-    rehearse(ladder.rungs, seconds=1.0, on_error=errors.append)
+    rehearse(ladder.rungs, seconds=4.0, on_error=errors.append)
     assert [str(error) for error in errors] == ["no weights for this robot"]
     assert [rung.cost.is_rehearsed for rung in ladder.rungs] == [False, True, False]
 

@@ -36,7 +36,15 @@ from fourd_ros.evaluation.tabletop_pixels import (
     imagined_frames,
     pixel_scores,
 )
-from fourd_ros.evaluation.tabletop_run import Evaluation, episode_of, outcomes, record_episodes, seen_depth, shifted
+from fourd_ros.evaluation.tabletop_run import (
+    Evaluation,
+    episode_of,
+    outcomes,
+    record_episodes,
+    seen_depth,
+    shifted,
+    statistics_of,
+)
 from fourd_ros.evaluation.tabletop_truth import Truth
 from fourd_ros.evaluation.world_model import (
     CONTROL,
@@ -49,6 +57,9 @@ from fourd_ros.evaluation.world_model import (
     simulated_robot,
 )
 from fourd_ros.evaluation.world_model_goals import Goal
+from fourd_ros.evaluation.world_model_overview import overview, trust_table
+from fourd_ros.evaluation.world_model_pictures import reliability_diagram
+from fourd_ros.evaluation.world_model_results import SplitResults
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import from_parts, rotation_about
 from fourd_ros.model_io.folder import ModelFolder, shipped_model
@@ -370,6 +381,14 @@ def test_who_knows_the_future_has_no_errors(evaluation: Evaluation) -> None:
     assert oracle.values[RIGHT_PREFERRED.name] == 1.0
     assert (oracle.found_all, oracle.trust, control.found_all) == (1.0, 0.9, 0.0)
     assert oracle.values["covered_95"] == 1.0
+    found = SplitResults(split="test", scores=[scores], statistics=statistics_of(evaluation))
+    verdicts_by_metric = {row[0]: row[-1] for row in overview(found).rows}
+    assert verdicts_by_metric[XYZ_MOVED.label] == verdicts_by_metric[RIGHT_PREFERRED.label].split(",")[0] == "met"
+    table, trust = trust_table(found), found.reliability("oracle")
+    assert table is not None and table.columns == ("figure", "oracle") and "100.0 [" in str(table)
+    assert trust is not None and float(trust.brier.estimate) == pytest.approx(0.01)
+    assert reliability_diagram({"oracle": trust}).ndim == 3
+    assert table.markdown.count("\n|") == len(table.rows) + 2
 
 
 def test_a_shifted_motion_begins_where_the_robot_stands(evaluation: Evaluation) -> None:

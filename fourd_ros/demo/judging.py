@@ -76,7 +76,7 @@ def summarise_views(judged: Sequence[JudgedView], *, start_ns: int) -> Mapping[s
     return {
         name: summarise(
             {f"{(item.rollout.stamp_ns - start_ns) * 1e-9:.2f} s": item.score for item in judged if item.view == name},
-            title=f"{judged[0].rollout.backend}, {name} camera",
+            title=f"{name} camera",
         )
         for name in names
     }

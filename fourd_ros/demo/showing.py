@@ -96,7 +96,7 @@ def _remark(answers: Sequence[Answer]) -> str:
     trust = [rollout.trust for rollout in rollouts if np.isfinite(rollout.trust)]
     if not trust:
         return f"{cost}; it does not say how far it can be trusted"
-    return f"{cost}; trusts its answers by {min(trust):.2f} to {max(trust):.2f}, {np.median(trust):.2f} in the middle"
+    return f"{cost}; its trust in them: {min(trust):.2f} to {max(trust):.2f}, median {np.median(trust):.2f}"
 
 
 def make_plots(models: Mapping[str, Mapping[str, Summary]]) -> tuple[Plot, ...]:

@@ -15,7 +15,7 @@ from fourd_ros.demo.stages import Stages
 from fourd_ros.errors import InvalidBag, NoObservation
 from fourd_ros.evaluation.findings import horizon_table, overall_table
 from fourd_ros.evaluation.report import write_report
-from fourd_ros.evaluation.summary import Summary
+from fourd_ros.evaluation.summary import Summary, side_by_side
 from fourd_ros.evaluation.table import Table
 from fourd_ros.records import Rollout
 from fourd_ros.viewer.content import ModelFindings, Page
@@ -156,10 +156,14 @@ def _tables(models: Mapping[str, Mapping[str, Summary]]) -> tuple[Table, ...]:
 
 def _write_report(settings: DemoSettings, models: Mapping[str, Mapping[str, Summary]]) -> Path:
     """Every figure of every instant, beside the page."""
+    views = next(iter(models.values()))
     return write_report(
         settings.page.parent / REPORT,
         title=f"Imagined futures of {settings.bag.name}, instant by instant",
-        tables=[summary.results for summaries in models.values() for summary in summaries.values()],
+        tables=[
+            side_by_side({model: summaries[view] for model, summaries in models.items()}, title=f"{view} camera")
+            for view in views
+        ],
         notes=(
             f"From each instant the next {settings.horizon:.1f} s were imagined in steps of {settings.step:.2f} s and "
             "compared with what was recorded; a value is the mean over that horizon. The instants of one recording are "

@@ -1,7 +1,7 @@
 """Many scores to one statement: intervals over instants, table rows, what was found and what was missed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,25 @@ def summarise(
             difference=difference,
         )
     return Summary(times=times, metrics=metrics, results=results)
+
+
+def side_by_side(summaries: Mapping[str, Summary], *, title: str) -> ResultTable:
+    """The results of several models about the same instants in one table.
+
+    Args:
+        summaries: by model; the baseline's values are those beside the last one.
+        title: of the table.
+
+    Raises:
+        InvalidInput: they are about different instants.
+    """
+    last: ResultTable = list(summaries.values())[-1].results
+    if any(summary.results.units != last.units for summary in summaries.values()):
+        raise InvalidInput("the models were judged at different instants; ask all of them about the same ones")
+    columns = [summary.results.values[:, 0] for summary in summaries.values()]
+    return replace(
+        last, title=title, methods=(*summaries, FIRST_FRAME), values=np.stack([*columns, last.values[:, 1]], axis=1)
+    )
 
 
 def _over_the_horizon(pairs: FloatArray) -> FloatArray:

@@ -14,15 +14,20 @@ from fourd_ros.evaluation.world_model_results import SplitResults
 LEAST_DISPLACEMENT, LEAST_GRASPED, LEAST_SEVERAL = 0.10, 0.30, 0.30
 """What a test set must hold: mean way of the objects that move [m], share of grasps, share with several objects."""
 
-_RATE, _LOSS = Metric(name="rate", unit="%", scale=100.0), Metric(name="loss")
+
+def _share(title: str) -> Metric:
+    return Metric(name=title, unit="%", scale=100.0)
+
+
 _TRUST = {
-    "success": ("every object within 25 mm of its place", _RATE),
-    "calibration_error": ("expected calibration error", _LOSS),
-    "brier": ("Brier score", _LOSS),
-    "area": ("area under the ROC curve", _LOSS),
-    "flagged": (f"failures with trust below {FLAGGED:g}", _RATE),
-    "alarms": (f"successes with trust below {FLAGGED:g}", _RATE),
+    "success": _share("every object within 25 mm of its place"),
+    "calibration_error": Metric(name="expected calibration error"),
+    "brier": Metric(name="Brier score"),
+    "area": Metric(name="area under the ROC curve"),
+    "flagged": _share(f"failures with trust below {FLAGGED:g}"),
+    "alarms": _share(f"successes with trust below {FLAGGED:g}"),
 }
+_WARNED = _share("rollouts that carry a warning flag")
 
 
 def overview(found: SplitResults) -> Table:
@@ -81,18 +86,16 @@ def _verdict(value: float, least: float) -> str:
 
 
 def trust_table(found: SplitResults) -> Table | None:
-    """How reliable the trust is; None where no method gives any."""
+    """How reliable the trust is, and how often a flag warns; None where no method gives any trust."""
     known = {method: item for method in found.methods if (item := found.reliability(method)) is not None}
     if not known:
         return None
-    rows = tuple(
-        (
-            f"{title} [{metric.unit}]" if metric.unit else title,
-            *(metric.show_interval(getattr(item, name)) for item in known.values()),
-        )
-        for name, (title, metric) in _TRUST.items()
-    )
-    return Table(title=f"{found.split}: trust", columns=("figure", *known), rows=rows)
+    rows = [
+        (metric.label, *(metric.show_interval(getattr(item, name)) for item in known.values()))
+        for name, metric in _TRUST.items()
+    ]
+    rows.append((_WARNED.label, *(_WARNED.show_interval(found.warned(method)) for method in known)))
+    return Table(title=f"{found.split}: trust", columns=("figure", *known), rows=tuple(rows))
 
 
 def as_json(found: SplitResults) -> dict[str, Any]:

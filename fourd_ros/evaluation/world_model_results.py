@@ -10,6 +10,7 @@ import numpy as np
 from fourd_ros.evaluation.metric import Metric
 from fourd_ros.evaluation.reliability import Reliability, reliability
 from fourd_ros.evaluation.results import Aggregate, Result, ResultTable
+from fourd_ros.evaluation.statistics import Interval, wilson_interval
 from fourd_ros.evaluation.tabletop_cases import CASES
 from fourd_ros.evaluation.tabletop_objects import (
     COVERAGES,
@@ -132,6 +133,10 @@ class SplitResults:
         rows = [(s.methods[method].trust, s.methods[method].found_all) for s in self.scores]
         trust, found = np.array(rows, np.float64).T
         return reliability(trust, found)
+
+    def warned(self, method: str) -> Interval:
+        """Share of the episodes whose rollout carries a flag."""
+        return wilson_interval(sum(scores.methods[method].warned for scores in self.scores), len(self.scores))
 
     def known_of(self, method: str) -> list[Aggregate]:
         """The figures of a method that are known."""

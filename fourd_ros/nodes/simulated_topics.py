@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from fourd_msgs.msg import SceneObject, SceneObjectArray
+from geometry_msgs.msg import Point, Quaternion, Vector3
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -15,11 +17,13 @@ from fourd_ros.bridge.images import array_to_image
 from fourd_ros.bridge.qos import LATCHED, RESULT, static_transform_qos, transform_qos
 from fourd_ros.bridge.tf import make_transform
 from fourd_ros.bridge.times import make_header, ns_to_stamp
-from fourd_ros.geometry.transforms import invert
+from fourd_ros.data.episode_bag import OBJECTS_TOPIC
+from fourd_ros.geometry.transforms import invert, to_quaternion
 from fourd_ros.nodes.base import FourdNode
 from fourd_ros.nodes.instants import Instant
 from fourd_ros.robot.description import FIXED, Joint, RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
+from fourd_ros.simulation.recording import describe_objects
 from fourd_ros.simulation.simulator import Simulator
 
 CLOCK_TOPIC = "/clock"
@@ -43,6 +47,7 @@ class SimulatedTopics:
         self._joints = node.advertise(JointState, "joint_states", RESULT)
         self._transforms = node.advertise(TFMessage, "/tf", transform_qos())
         self._static_transforms = node.advertise(TFMessage, "/tf_static", static_transform_qos())
+        self._objects = node.advertise(SceneObjectArray, OBJECTS_TOPIC, RESULT)
         self._cameras = {camera: _CameraTopics(node, camera) for camera in cameras}
         node.advertise(String, "robot_description", LATCHED).publish(String(data=description.text))
 
@@ -79,6 +84,15 @@ class SimulatedTopics:
         for name, topics in self._cameras.items():
             topics.publish(simulator, name, stamp_ns)
 
+    def publish_objects(self, simulator: Simulator, stamp_ns: int) -> None:
+        """Where every object truly is, as far as somebody listens."""
+        if self._objects.get_subscription_count():
+            header = make_header(stamp_ns, self._kinematics.root)
+            labels, sizes = describe_objects(simulator.spec)
+            things = zip(simulator.object_poses().items(), labels, sizes, strict=True)
+            objects = [_scene_object(header, name, pose, label, size) for (name, pose), label, size in things]
+            self._objects.publish(SceneObjectArray(header=header, objects=objects))
+
     def _link_transforms(self, instant: Instant) -> list[Any]:
         poses = self._kinematics.link_poses(self._kinematics.positions_from(instant.positions))
         return [
@@ -106,6 +120,15 @@ class _CameraTopics:
 def optical_frame(camera: str) -> str:
     """TF frame of a camera's images."""
     return f"{camera}_optical_frame"
+
+
+def _scene_object(header: Any, name: str, pose: Any, label: str, size: Sequence[float]) -> Any:
+    (x, y, z), (qx, qy, qz, qw) = (part.tolist() for part in to_quaternion(pose))
+    thing = SceneObject(header=header, id=name, labels=[label], scores=[1.0], confidence=1.0, last_seen=header.stamp)
+    thing.pose.pose.position = Point(x=x, y=y, z=z)
+    thing.pose.pose.orientation = Quaternion(x=qx, y=qy, z=qz, w=qw)
+    thing.size = Vector3(**dict(zip("xyz", map(float, size), strict=True)))
+    return thing
 
 
 def _relative(poses: Mapping[str, Any], joint: Joint) -> Any:

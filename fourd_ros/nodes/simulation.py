@@ -141,6 +141,7 @@ class SimulationNode(FourdNode):
             self._topics.publish_state(instant)
             if self._images_are_due():
                 self._topics.publish_views(self._simulator, instant.stamp_ns)
+                self._topics.publish_objects(self._simulator, instant.stamp_ns)
             self._instants.put(instant)
         finally:
             self._keep_pace()

@@ -50,6 +50,7 @@ class Kinematics:
         )
         self.moving_links = _moving(joints)
         """Names of the links that some joint moves against the root, parents before children."""
+        self._joints = joints
         self._parents = [self.link_names.index(joint.parent) for joint in joints]
         self._gain, self._offset = _leaders(joints, self.joint_names)
         self._motions = np.array([_motion_parts(joint) for joint in joints]).reshape(-1, 4, 4, 4)
@@ -82,6 +83,32 @@ class Kinematics:
         for parent, step in zip(self._parents, steps, strict=True):
             poses.append(poses[parent] @ step)
         return dict(zip(self.link_names, poses, strict=True))
+
+    def jacobian(self, link_poses: Mapping[str, FloatArray], link: str, points: FloatArray) -> FloatArray:
+        """How fast points on a link move for each joint's speed.
+
+        Args:
+            link_poses: of `link_poses`, shape [*, 4, 4] each.
+            link: that the points are fixed to.
+            points: in the root frame [m], shape [*, 3].
+
+        Returns:
+            Velocity, then angular velocity, in the root frame for a speed of one [m or rad a second], shape [*, 6, J].
+        """
+        result = np.zeros((*points.shape[:-1], 6, len(self.joint_names)))
+        column = self.link_names.index(link) - 1
+        while column >= 0:
+            joint, pose = self._joints[column], link_poses[self.link_names[column + 1]]
+            axis = pose[..., :3, :3] @ np.asarray(joint.axis)
+            motion = np.zeros((*points.shape[:-1], 6))
+            if joint.kind in ROTATING:
+                motion[..., :3] = np.cross(axis, points - pose[..., :3, 3])
+                motion[..., 3:] = axis
+            elif joint.kind in SLIDING:
+                motion[..., :3] = axis
+            result += motion[..., None] * self._gain[:, column]
+            column = self._parents[column] - 1
+        return result
 
     def positions_from(self, positions: Mapping[str, float], *, strict: bool = True) -> FloatArray:
         """Positions of the actuated joints in the order of `joint_names`, shape [J].

@@ -38,9 +38,7 @@ class Parts:
     generator: Path
 
 
-def join(
-    parts: Parts, folder: Path, evaluation: Evaluation, *, card: ModelCard, overwrite: bool = False
-) -> ModelFolder:
+def join(parts: Parts, folder: Path, evaluation: Evaluation, *, overwrite: bool = False) -> ModelFolder:
     """Write the compact world model and fit its trust on episodes that it was not trained on.
 
     Args:
@@ -101,7 +99,7 @@ def _card(parts: Parts, evaluation: Evaluation) -> ModelCard:
         name="world_model_compact",
         system="world_model",
         purpose="Imagines what a robot's motion does to the things on a table: where they go (rung 'points'), and a "
-        " colour and depth video of it (rung 'compact'), with how far to trust both.",
+        "colour and depth video of it (rung 'compact'), with how far to trust both.",
         licence="Apache-2.0",
         data=" ".join(card.data for card in cards)
         + f" Trust fitted on {evaluation.episodes} validation episodes of seed {evaluation.seed}. "

@@ -41,8 +41,8 @@ class Shot:
 
 SHOTS = (
     Shot(name="demo_headline", fragment="section=headline&scheme=light", width=1200, height=740),
-    Shot(name="demo_loop", fragment="section=loop&scheme=light&play=0&instant=6&t=5", width=1200, height=540),
-    Shot(name="demo_plots", fragment="section=plots&scheme=light&play=0&t=7", width=1200, height=680),
+    Shot(name="demo_loop", fragment="section=loop&scheme=light&play=0&instant=6&t=5", width=1200, height=680),
+    Shot(name="demo_plots", fragment="section=plots&scheme=light&play=0&t=7", width=1200, height=770),
     Shot(name="demo_scene", fragment="section=scene&scheme=dark&play=0&candidate=grasp&t=11", width=1200, height=800),
 )
 """The pictures of the documentation."""

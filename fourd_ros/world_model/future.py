@@ -23,6 +23,7 @@ from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Question
 from fourd_ros.world_model.caveats import caveats
 from fourd_ros.world_model.compositing import STATIC_LABEL, Canvas
+from fourd_ros.world_model.grasp import stop_at_held_object
 from fourd_ros.world_model.scene import Scene
 
 DEPTH_TOLERANCE = 0.005
@@ -41,13 +42,20 @@ class Future:
     Args:
         robot: the robot.
         scene: what was observed.
-        positions: of all actuated joints [rad | m], shape [T, J].
+        commanded: positions of all actuated joints [rad | m], shape [T, J].
+
+    Attributes:
+        positions: predicted: as commanded, but fingers do not close through what they hold, shape [T, J].
+        link_poses: ``T_root_link`` at these positions, shape [T, 4, 4] each.
     """
 
-    def __init__(self, robot: RobotModel, scene: Scene, positions: FloatArray) -> None:
+    def __init__(self, robot: RobotModel, scene: Scene, commanded: FloatArray) -> None:
         self._robot, self._scene = robot, scene
-        self._steps = len(positions)
-        self._poses = robot.kinematics.link_poses(positions)
+        self._steps = len(commanded)
+        self.positions = commanded
+        if scene.holds_something:
+            self.positions = stop_at_held_object(robot, scene.observation.joint_positions, commanded)
+        self.link_poses = robot.kinematics.link_poses(self.positions)
         self._rendered: dict[str, RobotRendering] = {}
 
     def view(self, name: str, objects: Sequence[ObjectMotion]) -> RolloutView:
@@ -82,7 +90,7 @@ class Future:
         if name not in self._rendered:
             camera = self._scene.observation.views[name].camera
             T_root_camera = invert(self._scene.observation.T_world_robot) @ T_world_camera
-            self._rendered[name] = self._robot.renderer.render(self._poses, camera, T_root_camera)
+            self._rendered[name] = self._robot.renderer.render(self.link_poses, camera, T_root_camera)
         return self._rendered[name]
 
     def _camera_path(self, view: View) -> FloatArray:
@@ -90,7 +98,7 @@ class Future:
         if not view.mounted_on:
             return np.repeat(view.T_world_camera[None], self._steps, axis=0)
         root = self._scene.observation.T_world_robot
-        mount = self._poses[view.mounted_on] @ invert(self._scene.link_poses[view.mounted_on])
+        mount = self.link_poses[view.mounted_on] @ invert(self._scene.link_poses[view.mounted_on])
         return root @ mount @ invert(root) @ view.T_world_camera
 
     def _moving(self, item: ObjectMotion) -> Mask:

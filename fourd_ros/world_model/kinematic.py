@@ -11,7 +11,7 @@ from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, Question, WorldModel
 from fourd_ros.world_model.compositing import HELD_LABEL
 from fourd_ros.world_model.future import Future, make_rollout
-from fourd_ros.world_model.grasp import release_step, stop_at_held_object
+from fourd_ros.world_model.grasp import release_step
 from fourd_ros.world_model.scene import Scene, understand
 
 
@@ -33,8 +33,9 @@ class KinematicModel(WorldModel):
         checkpoint(0.1)
         count = len(question.candidates)
         for index, candidate in enumerate(question.candidates):
-            motion, objects = _move(robot, scene, candidate.at(question.times))
-            future = Future(robot, scene, motion)
+            commanded = candidate.at(question.times)
+            future = Future(robot, scene, commanded)
+            objects = (_carried(robot, scene, commanded, future),) if scene.holds_something else ()
             views = {}
             for place, name in enumerate(question.views):
                 views[name] = future.view(name, objects)
@@ -45,7 +46,7 @@ class KinematicModel(WorldModel):
                     question,
                     candidate=index,
                     sample=sample,
-                    positions=motion,
+                    positions=future.positions,
                     views=views,
                     objects=objects,
                     backend=self.backend,
@@ -54,25 +55,18 @@ class KinematicModel(WorldModel):
             started = time.perf_counter()
 
 
-def _move(robot: RobotModel, scene: Scene, commanded: FloatArray) -> tuple[FloatArray, tuple[ObjectMotion, ...]]:
-    """How the robot moves, and what it carries until it lets go.
+def _carried(robot: RobotModel, scene: Scene, commanded: FloatArray, future: Future) -> ObjectMotion:
+    """The held object goes with the hand until it is let go.
 
     Args:
-        robot: the robot.
+        robot: with a gripper that holds something.
         scene: what was observed.
         commanded: positions of all actuated joints [rad | m], shape [T, J].
-
-    Returns:
-        Predicted positions: as commanded, but fingers do not close through what they hold; and the held object.
+        future: under this command.
     """
-    if not scene.holds_something:
-        return commanded, ()
     assert robot.gripper is not None
-    joints, root = scene.observation.joint_positions, scene.observation.T_world_robot
-    motion = stop_at_held_object(robot, joints, commanded)
-    hand = robot.gripper.carrier
-    carried = root @ robot.kinematics.link_poses(motion)[hand] @ invert(root @ scene.link_poses[hand])
-    released = release_step(robot, joints, commanded)
-    carried[released:] = carried[released - 1] if released else np.eye(4)
-    held = ObjectMotion(label=HELD_LABEL, pixels=scene.held, motion=carried, sigma=np.zeros(len(carried)))
-    return motion, (held,)
+    root, hand = scene.observation.T_world_robot, robot.gripper.carrier
+    motion = root @ future.link_poses[hand] @ invert(root @ scene.link_poses[hand])
+    released = release_step(robot, scene.observation.joint_positions, commanded)
+    motion[released:] = motion[released - 1] if released else np.eye(4)
+    return ObjectMotion(label=HELD_LABEL, pixels=scene.held, motion=motion, sigma=np.zeros(len(motion)))

@@ -43,9 +43,12 @@ def rehearse(rungs: Sequence[Rung], *, seconds: float, on_error: Callable[[Excep
         on_error: takes what a rung raised; it is not asked again.
     """
     waiting = [rung for rung in rungs if not rung.cost.is_rehearsed]
+    if not waiting or seconds <= 0:
+        return
+    robot = RobotModel(panda_description())
     give_up = time.monotonic() + seconds
     measured: dict[int, dict[Workload, float]] = {id(rung): {} for rung in waiting}
-    for question in made_up_questions() if waiting and seconds > 0 else ():
+    for question in made_up_questions(robot):
         for rung in list(waiting):
             if time.monotonic() + rung.cost.estimate(question.work) > give_up:
                 continue
@@ -62,9 +65,8 @@ def rehearse(rungs: Sequence[Rung], *, seconds: float, on_error: Callable[[Excep
             rung.cost.rehearse(known)
 
 
-def made_up_questions() -> Iterator[Question]:
-    """A question of each of the `KINDS`."""
-    robot = RobotModel(panda_description())
+def made_up_questions(robot: RobotModel) -> Iterator[Question]:
+    """A question of each of the `KINDS`, to a Panda."""
     for size, steps, candidates in KINDS:
         yield made_up_question(robot, size=size, steps=steps, candidates=candidates)
 

@@ -47,7 +47,7 @@ function setUpLoop() {
   const instants = data.clips.filter(clip => clip.view === state.view).map((clip, i) => [String(i), clip.instant]);
   choices("instant", instants);
   const scale = data.errorScale;
-  ramp(document.getElementById("error-legend"), scale.colours, "depth off by 0", `≥ ${scale.limit.toFixed(0)} mm`);
+  ramp(document.getElementById("error-legend"), scale.colours, "depth off: 0", `≥ ${scale.limit.toFixed(0)} mm`);
   document.querySelector(".films").append(...data.models.map(modelFigure));
   onChange(["view", "instant", "t"], drawFilms);
 }

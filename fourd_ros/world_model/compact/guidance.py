@@ -9,7 +9,7 @@ from fourd_ros.world_model.scene import Scene
 
 
 def compose(
-    robot: RobotModel, scene: Scene, view: str, positions: FloatArray, objects: Sequence[ObjectMotion]
+    robot: RobotModel, scene: Scene, view: str, commanded: FloatArray, objects: Sequence[ObjectMotion]
 ) -> RolloutView:
     """The video of one camera: the robot as commanded over the observed scene, with things at their new places.
 
@@ -17,11 +17,11 @@ def compose(
         robot: the robot.
         scene: what was observed.
         view: name of the camera.
-        positions: commanded, of all actuated joints [rad | m], shape [T, J].
+        commanded: positions of all actuated joints [rad | m], shape [T, J].
         objects: motions of things over the same steps; what is in none of them stays.
 
     Returns:
         Frames whose robot pixels are those of the rendering; labels of things; their sigma(t), 0 for what stays;
         ``observed_mask`` False where nothing that was seen is left or has come to.
     """
-    return Future(robot, scene, positions).view(view, objects)
+    return Future(robot, scene, commanded).view(view, objects)

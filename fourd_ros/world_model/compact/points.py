@@ -16,7 +16,6 @@ from fourd_ros.world_model.compact.gripper_path import SUBSTEP, GripperPath
 from fourd_ros.world_model.compact.things import Thing, find_things
 from fourd_ros.world_model.compact.trust import TRUST_FILE, Trust, gather
 from fourd_ros.world_model.future import Future, make_rollout
-from fourd_ros.world_model.grasp import stop_at_held_object
 from fourd_ros.world_model.scene import Scene, understand
 
 Objects = tuple[ObjectMotion, ...]
@@ -60,10 +59,7 @@ class PointsModel(WorldModel):
         done, count = 0, len(question.candidates) * question.num_samples * len(question.views)
         samples = [predicted.objects(question.seed + sample, sample) for sample in range(question.num_samples)]
         for candidate, trajectory in enumerate(question.candidates):
-            positions = trajectory.at(question.times)
-            if scene.holds_something:
-                positions = stop_at_held_object(question.robot, question.observation.joint_positions, positions)
-            future = Future(question.robot, scene, positions)
+            future = Future(question.robot, scene, trajectory.at(question.times))
             for sample, objects in enumerate(samples):
                 views = {}
                 for name in question.views:
@@ -75,7 +71,7 @@ class PointsModel(WorldModel):
                     question,
                     candidate=candidate,
                     sample=sample,
-                    positions=positions,
+                    positions=future.positions,
                     views=views,
                     objects=objects[candidate],
                     backend=self.backend,
