@@ -151,9 +151,10 @@ def push_to_goal(
         situation = look(robot, pusher.observe(robot), poses, name)
         if np.linalg.norm(situation.target.centre - goal) <= settings.near:
             break
-        began = time.perf_counter()
-        plan = planner.plan(situation, goal, rng)
-        seconds += time.perf_counter() - began
+        with pusher.slowed():
+            began = time.perf_counter()
+            plan = planner.plan(situation, goal, rng)
+            seconds += time.perf_counter() - began
         if plan.motion is None:
             break
         pusher.carry_out(plan.motion)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,9 @@ CAMERA = "front"
 TIMEOUT = 60.0
 """Whatever is waited for comes sooner [s]."""
 
+SLOW = 0.1
+"""Simulated seconds per second while somebody thinks, whom every message would interrupt."""
+
 SETTLE = 0.5
 """Simulated time after a reset until the scene is looked at [s]."""
 
@@ -62,10 +65,11 @@ class PushRobot:
 
     Args:
         node: that somebody spins in another thread.
+        real_time_factor: simulated seconds per second, 0 for as fast as it goes.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, *, real_time_factor: float) -> None:
+        self._node, self._real_time_factor = node, real_time_factor
         self._description: list[str] = []
         self._objects: SceneObjectArray | None = None
         transforms = make_transform_buffer()
@@ -100,7 +104,7 @@ class PushRobot:
         words = [word for name, value in settings.items() for word in ("--set", f"{name}:={value}")]
         command = [sys.executable, "-m", "fourd_ros.cli", "bringup", "simulation", *words]
         with log.open("wb") as output, _running(command, output), rclpy.init(args=[]), _spinning() as node:
-            yield cls(node)
+            yield cls(node, real_time_factor=real_time_factor)
 
     def model(self) -> RobotModel:
         """The robot that is described."""
@@ -110,16 +114,22 @@ class PushRobot:
     def show(self, seed: int) -> None:
         """Begin with the scene of `seed`."""
         self._wait(self._now, "/clock")
-        seeded = Parameter("seed", value=seed).to_parameter_msg()
-        answer = self._call(self._parameters, SetParameters.Request(parameters=[seeded]))
-        if not answer.results[0].successful:
-            raise RobotUnavailable(f"the scene cannot be chosen: {answer.results[0].reason}")
+        self._set("seed", seed)
         answer = self._call(self._reset, Trigger.Request())
         if not answer.success:
             raise RobotUnavailable(f"no scene of seed {seed}: {answer.message}")
         self._objects = None
         began = self._now()
         self._wait(lambda: self._now() > began + SETTLE * NS, "time to pass")
+
+    @contextmanager
+    def slowed(self) -> Iterator[None]:
+        """The simulation takes its time."""
+        self._set("real_time_factor", SLOW)
+        try:
+            yield
+        finally:
+            self._set("real_time_factor", self._real_time_factor)
 
     def observe(self, robot: RobotModel) -> Observation:
         """What the camera sees from now on."""
@@ -165,6 +175,12 @@ class PushRobot:
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
+
+    def _set(self, name: str, value: float) -> None:
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        answer = self._call(self._parameters, SetParameters.Request(parameters=[parameter])).results[0]
+        if not answer.successful:
+            raise RobotUnavailable(f"the simulation does not take {name} {value}: {answer.reason}")
 
     def _call(self, client: Any, request: Any) -> Any:
         if not client.wait_for_service(TIMEOUT):
