@@ -44,12 +44,10 @@ class Ends:
 
     Args:
         places: of the middle of the object to push [m], shape [C, 2].
-        sigma: standard deviation of each coordinate of it [m], shape [C].
         disturbance: sum of the ways of all other objects [m], shape [C].
     """
 
     places: FloatArray
-    sigma: FloatArray
     disturbance: FloatArray
 
 
@@ -82,24 +80,24 @@ class Imagination:
             views=tuple(situation.observation.views)[:1],
         )
         futures = [self._end(situation, objects) for objects in self._objects(question)]
-        places, sigma, disturbance = zip(*futures, strict=True)
-        return Ends(places=np.array(places), sigma=np.array(sigma), disturbance=np.array(disturbance))
+        places, disturbance = zip(*futures, strict=True)
+        return Ends(places=np.array(places), disturbance=np.array(disturbance))
 
     def _objects(self, question: Question) -> Sequence[Sequence[ObjectMotion]]:
         if isinstance(self._model, PointsModel):
             return self._model.predict(question)
         return [rollout.objects for rollout in self._model.imagine(question, checkpoint=lambda _: None)]
 
-    def _end(self, situation: Situation, objects: Sequence[ObjectMotion]) -> tuple[FloatArray, float, float]:
-        """Place, sigma and disturbance at the end; what the model does not speak of stays."""
+    def _end(self, situation: Situation, objects: Sequence[ObjectMotion]) -> tuple[FloatArray, float]:
+        """Place and disturbance at the end; what the model does not speak of stays."""
         target = situation.target
-        place, sigma, disturbance = target.centre, 0.0, 0.0
+        place, disturbance = target.centre, 0.0
         for item in objects:
             if item.label == target.thing.label:
-                place, sigma = apply(item.motion[-1], target.middle[None])[0, :2], float(item.sigma[-1])
+                place = apply(item.motion[-1], target.middle[None])[0, :2]
             else:
                 disturbance += _way(item, situation.observation)
-        return place, sigma, disturbance
+        return place, disturbance
 
 
 class Physics:
@@ -120,7 +118,6 @@ class Physics:
         ways = [sum(float(np.linalg.norm((end[name] - before[name])[:3, 3])) for name in others) for end in after]
         return Ends(
             places=np.array([end[situation.name][:2, 3] for end in after]),
-            sigma=np.zeros(len(motions)),
             disturbance=np.array(ways),
         )
 

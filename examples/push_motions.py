@@ -30,8 +30,8 @@ PERIOD = 0.1
 CLEARANCE = 0.05
 """From the finger tips to the object before the push, and to whatever stands on the table on the way there [m]."""
 
-OPENING = 0.3
-"""Of the gripper while it pushes, 0 closed to 1 open: two fingers side by side turn an object less than one."""
+OPENING = 0.0
+"""Of the gripper while it pushes, 0 closed to 1 open: things of a few centimetres slip between open fingers."""
 
 FINGER_DEPTH = 0.012
 """Half the extent of the fingers along the push [m]."""

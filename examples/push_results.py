@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,6 +43,21 @@ class PushResult:
     pushes: int
     planning_seconds: float
 
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """What `json` gave.
+
+        Raises:
+            ValueError, TypeError: it is something else.
+        """
+        values = json.loads(line)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    @property
+    def json(self) -> str:
+        """All of it in one line."""
+        return json.dumps(asdict(self))
+
     @property
     def distance(self) -> float:
         """From the goal in the end [m]."""
@@ -75,14 +90,14 @@ class ResultFile:
     def add(self, result: PushResult) -> None:
         """Keep one more."""
         self.results[result.seed, result.model] = result
-        self._lines.append(json.dumps(asdict(result)))
+        self._lines.append(result.json)
         write_whole(self._path, "\n".join(self._lines) + "\n")
 
     def _read(self, lines: Sequence[str]) -> None:
         if lines[:1] != self._lines:
             raise InvalidResults(f"'{self._path}' holds results of other settings; choose another folder with --out")
         try:
-            results = [PushResult(**json.loads(line)) for line in lines[1:]]
+            results = [PushResult.from_json(line) for line in lines[1:]]
         except (TypeError, ValueError) as error:
             raise InvalidResults(f"'{self._path}' is damaged ({error}); remove it, or choose another folder") from error
         self._lines += lines[1:]
