@@ -94,7 +94,7 @@ class Imagination:
         place, disturbance = target.centre, 0.0
         for item in objects:
             if item.label == target.thing.label:
-                place = apply(item.motion[-1], target.middle[None])[0, :2]
+                place = np.asarray(apply(item.motion[-1], target.middle[None])[0, :2], np.float64)
             else:
                 disturbance += _way(item, situation.observation)
         return place, disturbance

@@ -146,7 +146,7 @@ def joint_motions(robot: RobotModel, start: FloatArray, path: FloatArray) -> tup
     rows += [rows[-1]] * round(REST / PERIOD)
     positions = np.stack(rows, axis=1)
     possible &= (np.abs(np.diff(positions, axis=1)) <= limits.velocity * PERIOD).all(axis=(1, 2))
-    times = PERIOD * np.arange(len(rows))
+    times = PERIOD * np.arange(len(rows), dtype=np.float64)
     names = robot.kinematics.joint_names
     return tuple(RobotTrajectory(joint_names=names, times=times, positions=row) for row in positions), possible
 

@@ -11,7 +11,7 @@ from push_robot import PushRobot
 from push_search import SearchSettings, search
 
 from fourd_ros.errors import NoObservation
-from fourd_ros.records import FloatArray, Observation, RobotTrajectory
+from fourd_ros.records import FloatArray, Mask, Observation, RobotTrajectory
 from fourd_ros.robot.inverse_kinematics import Tool
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.compact.things import find_things
@@ -112,7 +112,7 @@ class PushPlanner:
 
     def _motions(
         self, situation: Situation, goal: FloatArray, pushes: FloatArray
-    ) -> tuple[tuple[RobotTrajectory, ...], np.ndarray]:
+    ) -> tuple[tuple[RobotTrajectory, ...], Mask]:
         start = self._robot.kinematics.positions_from(situation.observation.joint_positions)
         path = tool_path(situation.target, goal, pushes, self._tool.pose(start))
         return joint_motions(self._robot, start, path)

@@ -50,8 +50,9 @@ class PushResult:
         Raises:
             ValueError, TypeError: it is something else.
         """
-        values = json.loads(line)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = json.loads(line)
+        points = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**(values | points))
 
     @property
     def json(self) -> str:

@@ -81,9 +81,9 @@ class PushRobot:
         node.create_subscription(JointState, "joint_states", self._observer.add_joints, RESULT)
         node.create_subscription(SceneObjectArray, OBJECTS_TOPIC, self._take_objects, RESULT)
         node.create_subscription(String, "robot_description", lambda m: self._description.append(m.data), LATCHED)
-        self._parameters = node.create_client(SetParameters, "simulation/set_parameters")
-        self._reset = node.create_client(Trigger, "simulation/reset")
-        self._arm = ActionClient(node, FollowJointTrajectory, "arm_controller/follow_joint_trajectory")
+        self._parameters: Any = node.create_client(SetParameters, "simulation/set_parameters")
+        self._reset: Any = node.create_client(Trigger, "simulation/reset")
+        self._arm: Any = ActionClient(node, FollowJointTrajectory, "arm_controller/follow_joint_trajectory")
 
     @classmethod
     @contextmanager
@@ -103,8 +103,12 @@ class PushRobot:
         }
         words = [word for name, value in settings.items() for word in ("--set", f"{name}:={value}")]
         command = [sys.executable, "-m", "fourd_ros.cli", "bringup", "simulation", *words]
-        with log.open("wb") as output, _running(command, output), rclpy.init(args=[]), _spinning() as node:
-            yield cls(node, real_time_factor=real_time_factor)
+        with log.open("wb") as output, _running(command, output), rclpy.init(args=[]):
+            use_sim_time = Parameter("use_sim_time", value=True)
+            node = Node("push_planner", parameter_overrides=[use_sim_time], use_global_arguments=False)
+            robot = cls(node, real_time_factor=real_time_factor)  # before spinning: rclpy looks into half-made clients
+            with _spinning(node):
+                yield robot
 
     def model(self) -> RobotModel:
         """The robot that is described."""
@@ -191,7 +195,7 @@ class PushRobot:
         self._wait(future.done, what)
         return future.result()
 
-    def _wait(self, condition: Callable[[], Value], what: str) -> Value:
+    def _wait(self, condition: Callable[[], Value | None], what: str) -> Value:
         give_up = time.monotonic() + TIMEOUT
         while not (value := condition()):
             if time.monotonic() > give_up:
@@ -214,16 +218,14 @@ def _running(command: list[str], output: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _spinning() -> Iterator[Node]:
-    """A node in simulated time that is served by another thread."""
-    use_sim_time = Parameter("use_sim_time", value=True)
-    node = Node("push_planner", parameter_overrides=[use_sim_time], use_global_arguments=False)
+def _spinning(node: Node) -> Iterator[None]:
+    """The node is served by another thread, and gone in the end."""
     executor = make_executor()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
     try:
-        yield node
+        yield
     finally:
         executor.shutdown(5.0)
         thread.join(5.0)
