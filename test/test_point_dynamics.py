@@ -15,13 +15,13 @@ from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import PANDA_READY, panda_description
 from fourd_ros.world_model.compact.dynamics import (
     COMPONENT,
-    MEMBERS_FILE,
-    STEP_FILE,
+    LEAST_SIGMA,
     PointDynamics,
     ThingMotions,
     torch_networks,
 )
-from fourd_ros.world_model.compact.dynamics_network import DynamicsMembers, DynamicsStep, PointDynamicsNetwork
+from fourd_ros.world_model.compact.dynamics_network import PointDynamicsNetwork
+from fourd_ros.world_model.compact.dynamics_onnx import ONNX_PARTS
 from fourd_ros.world_model.compact.gripper_path import Approach, GripperPath
 from fourd_ros.world_model.compact.things import FIRST_LABEL, Thing
 
@@ -137,6 +137,14 @@ def test_what_is_far_from_the_gripper_is_not_touched(dynamics: PointDynamics) ->
     assert nothing.motion.shape == (1, 0, len(TIMES), 4, 4)
 
 
+def test_what_nothing_comes_near_to_sleeps_until_something_does(dynamics: PointDynamics) -> None:
+    aside = dynamics.predict([thing(0, 0.5, 0.22)], straight_path(), times=TIMES, eye=EYE)
+    assert (aside.motion == np.eye(4)).all() and (aside.sigma == np.float32(LEAST_SIGMA)).all()
+    ahead = dynamics.predict([thing(0, 0.68, 0.0)], straight_path(), times=TIMES, eye=EYE).motion[0, 0]
+    moved = np.abs(ahead - np.eye(4)).max(axis=(1, 2)) > 1e-6
+    assert not moved[:2].any() and moved[-1]
+
+
 def test_motions_are_rigid_at_any_time(dynamics: PointDynamics) -> None:
     times = np.array([0.03, 0.1, 0.25, 1.234])
     found = dynamics.predict([thing(0, 0.5, 0.01)], straight_path(), times=times, eye=EYE)
@@ -163,8 +171,8 @@ def test_samples_spread_as_sigma_says() -> None:
 
 
 def test_onnx_says_the_same_as_torch(network: PointDynamicsNetwork, tmp_path: Path) -> None:
-    files = {MEMBERS_FILE: DynamicsMembers(network), STEP_FILE: DynamicsStep(network)}
-    for name, module in files.items():
+    for name, part in ONNX_PARTS.items():
+        module = part(network)
         export_onnx(module, module.onnx_signature(), tmp_path / Path(name).name)
     folder = tmp_path / "model"
     write_model(
@@ -172,7 +180,7 @@ def test_onnx_says_the_same_as_torch(network: PointDynamicsNetwork, tmp_path: Pa
         {COMPONENT: network},
         card=ModelCard(name="d", system="world_model_compact", purpose="p", licence="Apache-2.0"),
         model_class="PointDynamics",
-        extra={name: tmp_path / Path(name).name for name in files},
+        extra={name: tmp_path / Path(name).name for name in ONNX_PARTS},
     )
     things = [thing(0, 0.5, 0.01), thing(1, 0.55, 0.03, 7), thing(2, 0.45, -0.05)]
     found = {

@@ -28,8 +28,8 @@ POSITION = Metric(
     unit="mm",
     scale=1000.0,
     average="median",
-    source="of every object that moved more than 20 mm: distance between the mean predicted and the mean true way of "
-    "the points that the first frame shows of it; median over objects",
+    source="of every object that moved more than 20 mm: middle difference (of each coordinate) between the predicted "
+    "and the true way of the points that the first frame shows of it; median over objects",
 )
 WITHIN_25, WITHIN_50 = (
     Metric(
@@ -91,7 +91,7 @@ class ObjectScore:
         name: in the episode.
         moved: it is elsewhere at the end.
         untouched: it never moved at all.
-        position: distance between predicted and true final place [m].
+        position: distance between predicted and true final place, as most of its points have it [m].
         point: mean distance of its points [m].
         predicted: greatest mean predicted way of its points at any time [m].
     """
@@ -122,7 +122,7 @@ def _object_score(objects: Sequence[ObjectMotion], truth: Truth, index: int) -> 
         name=truth.episode.object_names[index],
         moved=bool(truth.moved[index]),
         untouched=bool(truth.untouched[index]),
-        position=float(np.linalg.norm(error.mean(axis=0))),
+        position=float(np.linalg.norm(np.median(error, axis=0))),
         point=float(np.linalg.norm(error, axis=-1).mean()),
         predicted=float(np.linalg.norm(predicted, axis=-1).mean(axis=-1).max()),
     )
@@ -168,22 +168,29 @@ def _anything_moves(objects: Sequence[ObjectMotion], truth: Truth) -> bool:
 
 
 def coverage(objects: Sequence[ObjectMotion], truth: Truth) -> dict[str, float]:
-    """Share of the errors in the predicted intervals of `LEVELS`, NaN where nothing moves.
+    """Share of the errors in the predicted intervals of `LEVELS`, NaN where nothing moves."""
+    found = deviations(objects, truth)
+    return {
+        metric.name: float((found < NormalDist().inv_cdf((1 + level) / 2)).mean()) if len(found) else np.nan
+        for metric, level in zip(COVERAGES, LEVELS, strict=True)
+    }
 
-    A point that moves in truth and belongs to no thing has an interval of no width, so it counts as missed.
+
+def deviations(objects: Sequence[ObjectMotion], truth: Truth) -> FloatArray:
+    """Errors of the points that move, in truth or prediction, in the standard deviations that were predicted.
+
+    Infinite where a point moves in truth and belongs to no thing.
+
+    Returns:
+        Of M points at some time each, every coordinate, shape [M, 3].
     """
     pixels = np.isin(truth.labels[0], [index + 1 for index in truth.judged])
-    if objects:
-        pixels |= owners(objects, truth.view_name) >= 0
-    pixels &= ~truth.robot[0] & np.isfinite(truth.points[0, ..., 2])
+    owner = owners(objects, truth.view_name) if objects else np.full(pixels.shape, -1, np.intp)
+    pixels = (pixels | (owner >= 0)) & ~truth.robot[0] & np.isfinite(truth.points[0, ..., 2])
     predicted, true = predicted_way(objects, truth, pixels), truth.way(pixels)
     moving = np.maximum(np.linalg.norm(predicted, axis=-1), np.linalg.norm(true, axis=-1)) > STIRRED
     sigma = np.zeros(moving.shape)
     for index, item in enumerate(objects):
-        sigma[:, owners(objects, truth.view_name)[pixels] == index] = item.sigma[:, None]
-    error = np.abs(predicted - true)[moving]
-    widths = sigma[moving][:, None]
-    return {
-        metric.name: float((error < NormalDist().inv_cdf((1 + level) / 2) * widths).mean()) if len(error) else np.nan
-        for metric, level in zip(COVERAGES, LEVELS, strict=True)
-    }
+        sigma[:, owner[pixels] == index] = item.sigma[:, None]
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.abs(predicted - true)[moving] / sigma[moving][:, None])

@@ -13,7 +13,7 @@ from fourd_ros.data.episode import Episode
 from fourd_ros.data.episode_dataset import EpisodeDataset
 from fourd_ros.data.parallel import run_jobs
 from fourd_ros.evaluation.tabletop_cases import case_of
-from fourd_ros.evaluation.tabletop_objects import found_all, object_scores
+from fourd_ros.evaluation.tabletop_objects import deviations, found_all, object_scores
 from fourd_ros.evaluation.tabletop_truth import MOVED, Truth
 from fourd_ros.evaluation.world_model import (
     CONTROL,
@@ -24,7 +24,7 @@ from fourd_ros.evaluation.world_model import (
     question_about,
     simulated_robot,
 )
-from fourd_ros.records import RobotTrajectory, Rollout
+from fourd_ros.records import FloatArray, RobotTrajectory, Rollout
 from fourd_ros.world_model.base import ModelOptions, Question, WorldModel, load_backend
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 EXACT = {"noisy_depth": "test"}
 """Splits that see the scenes of another one through a sensor; what happened is known from that one."""
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +164,13 @@ class Outcome:
         question: what was asked.
         rollout: the answer.
         found_all: 1 where every object ends within 25 mm of its true place, else 0; NaN without objects.
+        deviations: errors of the points that move, in predicted standard deviations, shape [M, 3].
     """
 
     question: Question
     rollout: Rollout
     found_all: float
+    deviations: FloatArray
 
 
 def outcomes(evaluation: Evaluation, backend: str) -> Iterator[Outcome]:
@@ -184,7 +184,12 @@ def outcomes(evaluation: Evaluation, backend: str) -> Iterator[Outcome]:
         start = first_view(truth, seen_depth(evaluation, episode))
         question = question_about(truth, start, commanded_motion(episode))
         (rollout,) = model.imagine(question, checkpoint=lambda _: None)
-        yield Outcome(question=question, rollout=rollout, found_all=found_all(object_scores(rollout.objects, truth)))
+        yield Outcome(
+            question=question,
+            rollout=rollout,
+            found_all=found_all(object_scores(rollout.objects, truth)),
+            deviations=deviations(rollout.objects, truth),
+        )
 
 
 def _judge_one(evaluation: Evaluation, seed: int) -> EpisodeScores:

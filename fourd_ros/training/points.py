@@ -20,13 +20,9 @@ from fourd_ros.training.config import TaskConfig
 from fourd_ros.training.points_samples import PointSamples, SampleOptions, prepare_samples
 from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
-from fourd_ros.world_model.compact.dynamics import COMPONENT, MEMBERS_FILE, STEP_FILE
-from fourd_ros.world_model.compact.dynamics_network import (
-    DynamicsMembers,
-    DynamicsStep,
-    Motion,
-    PointDynamicsNetwork,
-)
+from fourd_ros.world_model.compact.dynamics import COMPONENT
+from fourd_ros.world_model.compact.dynamics_network import Motion, PointDynamicsNetwork
+from fourd_ros.world_model.compact.dynamics_onnx import ONNX_PARTS
 
 FloatArray = NDArray[np.float64]
 
@@ -69,10 +65,10 @@ class PointsDataSettings:
     validation: tuple[Path, ...] = setting((Path("out/tabletop/validation"),), "data sets held out")
     samples: Path = setting(Path("out/points_samples"), "where samples are kept", changes_result=False)
     limit: int | None = setting(None, "training episodes of each data set; null for all", minimum=1)
-    starts: tuple[int, ...] = setting((0, 4, 8), "frames of an episode that samples begin with", minimum=0)
+    starts: tuple[int, ...] = setting((0, 5), "frames of an episode that samples begin with", minimum=0)
     things: int = setting(3, "that a sample shows, those nearest to the gripper's path", minimum=1, maximum=5)
     points: int = setting(24, "of every thing that a sample shows", minimum=12, maximum=32)
-    noisy: float = setting(0.4, "share of observations through a simulated depth camera", minimum=0.0, maximum=1.0)
+    noisy: float = setting(0.3, "share of observations through a simulated depth camera", minimum=0.0, maximum=1.0)
     workers: int = setting(2, "processes that make samples", minimum=1, changes_result=False)
 
 
@@ -80,8 +76,8 @@ class PointsDataSettings:
 class PointsNetworkSettings:
     """The network."""
 
-    width: int = setting(96, "features of a point", minimum=8)
-    memory: int = setting(96, "features that a thing remembers", minimum=8)
+    width: int = setting(160, "features of a point", minimum=8)
+    memory: int = setting(192, "features that a thing remembers", minimum=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +141,15 @@ class PointsTask(TrainingTask[PointsConfig]):
         found = self._findings(network)
         network.sigma_scale *= float(np.quantile(found["deviation"][found["moved"] > 0], COVERED)) / QUANTILE
         with tempfile.TemporaryDirectory() as place:
-            files = {MEMBERS_FILE: DynamicsMembers(network), STEP_FILE: DynamicsStep(network)}
-            for name, module in files.items():
+            for name, part in ONNX_PARTS.items():
+                module = part(network)
                 export_onnx(module, module.onnx_signature(), Path(place, Path(name).name))
             write_model(
                 folder,
                 {COMPONENT: network},
                 card=_card(self.config, metrics),
                 model_class="PointDynamics",
-                extra={name: Path(place, Path(name).name) for name in files},
+                extra={name: Path(place, Path(name).name) for name in ONNX_PARTS},
             )
 
     def _samples(self, folders: Sequence[Path], limit: int | None) -> PointSamples:

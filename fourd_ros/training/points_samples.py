@@ -59,10 +59,10 @@ class SampleOptions:
         noisy: share of the observations that are made through a simulated depth camera.
     """
 
-    starts: tuple[int, ...] = (0, 4, 8)
+    starts: tuple[int, ...] = (0, 5)
     things: int = 5
     bodies: int = 8
-    noisy: float = 0.4
+    noisy: float = 0.3
 
 
 def prepare_samples(

@@ -1,8 +1,9 @@
 """Fits how far the compact world model trusts its futures, and puts the parts of that model into one folder."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from fourd_ros.evaluation.tabletop_run import Evaluation, Outcome, outcomes, rec
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import ModelFolder, write_model
 from fourd_ros.model_io.loading import load_component
+from fourd_ros.records import FloatArray, ObjectMotion, Observation
 from fourd_ros.simulation.tabletop_scene import CameraRegion
 from fourd_ros.world_model.compact import dynamics, generator
+from fourd_ros.world_model.compact.gripper_path import GripperPath
 from fourd_ros.world_model.compact.points import gripper_path
 from fourd_ros.world_model.compact.trust import TRUST_FILE, Trust, fit, gather
 
@@ -23,6 +26,13 @@ NAMES = ("points", "compact")
 
 WORKSPACE_SHARE = 0.005
 """Of the grasp points of the episodes, on every side, that lie outside the trained workspace."""
+
+
+LEVEL = 0.8
+"""The interval that is made to hold this share of the errors."""
+
+WIDENINGS, BISECTIONS = (0.1, 50.0), 40
+"""Limits of the search, and its steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +65,63 @@ def join(parts: Parts, folder: Path, evaluation: Evaluation, *, overwrite: bool 
     return _write(parts, folder, card, {TRUST_FILE: trust.text.encode()}, overwrite=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgedFuture:
+    """What is kept of an `Outcome`: all but its pictures.
+
+    Args:
+        objects: of the rollout.
+        observation: that it starts from.
+        path: of its gripper.
+        found_all: see `Outcome`.
+        deviations: see `Outcome`.
+    """
+
+    objects: Sequence[ObjectMotion]
+    observation: Observation
+    path: GripperPath
+    found_all: float
+    deviations: FloatArray
+
+    def evidence(self, widening: float) -> FloatArray:
+        """Of the future whose deviations are wider, shape [F]."""
+        objects = [replace(item, sigma=item.sigma * widening) for item in self.objects]
+        return gather(objects, self.observation, self.path).row
+
+
+def fit_widening(deviations: Sequence[FloatArray]) -> float:
+    """What deviations are to be multiplied by so that the `LEVEL` interval holds that share of the errors.
+
+    Args:
+        deviations: of every rollout, errors in deviations, shape [M, 3] each; rollouts count alike.
+    """
+    bound = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    known = [np.sort(errors.ravel()) for errors in deviations if len(errors)]
+    least, most = WIDENINGS
+    for _ in range(BISECTIONS):
+        middle = np.sqrt(least * most)
+        held = np.mean([np.searchsorted(errors, bound * middle) / len(errors) for errors in known])
+        least, most = (least, middle) if held > LEVEL else (middle, most)
+    return float(most)
+
+
 def fit_trust(rollouts: Iterable[Outcome]) -> Trust:
-    """The trust that explains which futures came true."""
-    evidence, found, grasps = [], [], []
-    for outcome in rollouts:
-        path = gripper_path(outcome.question)
-        grasps.append(path.frames[0, :, :3, 3])
-        if np.isfinite(outcome.found_all):
-            evidence.append(gather(outcome.rollout.objects, outcome.question.observation, path).row)
-            found.append(outcome.found_all)
-    mean, scale, weights, bias = fit(np.stack(evidence), np.array(found))
+    """The trust that explains which futures came true, of rollouts without any."""
+    futures = [
+        JudgedFuture(
+            objects=outcome.rollout.objects,
+            observation=outcome.question.observation,
+            path=gripper_path(outcome.question),
+            found_all=outcome.found_all,
+            deviations=outcome.deviations,
+        )
+        for outcome in rollouts
+    ]
+    widening = fit_widening([future.deviations for future in futures])
+    judged = [future for future in futures if np.isfinite(future.found_all)]
+    evidence = np.stack([future.evidence(widening) for future in judged])
+    mean, scale, weights, bias = fit(evidence, np.array([future.found_all for future in judged]))
+    grasps = [future.path.frames[0, :, :3, 3] for future in futures]
     low, high = np.quantile(np.concatenate(grasps), [WORKSPACE_SHARE, 1 - WORKSPACE_SHARE], axis=0)
     region = CameraRegion()
     return Trust(
@@ -72,6 +129,7 @@ def fit_trust(rollouts: Iterable[Outcome]) -> Trust:
         scale=tuple(scale.tolist()),
         weights=tuple(weights.tolist()),
         bias=bias,
+        widening=widening,
         workspace=(tuple(low.tolist()), tuple(high.tolist())),
         elevation=tuple(np.deg2rad(region.elevation).tolist()),
         distance=region.distance,

@@ -28,8 +28,11 @@ Network = Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
 
 COMPONENT = "dynamics"
 MEMBERS_FILE = "dynamics/members.onnx"
-STEP_FILE = "dynamics/step.onnx"
-STEP_OUTPUTS = ("rotation_next", "centre_next", "twist_next", "memory_next", "sigma")
+LOOK_FILE = "dynamics/look.onnx"
+RESPOND_FILE = "dynamics/respond.onnx"
+LOOK_OUTPUTS = ("awake", "gap", "motion")
+OF_THINGS = ("points", "weight", "height", "origin", "held")
+RESPOND_OUTPUTS = ("rotation_next", "centre_next", "twist_next", "memory_next", "sigma_next")
 
 POINTS = 32
 """Of every thing that the network is shown."""
@@ -42,6 +45,12 @@ REACH = 0.3
 
 TOUCH = 0.12
 """Things nearer to each other than this may push each other [m]."""
+
+LEAST_SIGMA = 5e-4
+"""Nothing that the gripper comes near to is said to be surer than this [m]."""
+
+WHOLE = 0.8
+"""A thing of which more than this share takes part moves as a whole: parts that stay are larger."""
 
 STILL = 0.003
 """What moves less than this is said to stand still [m]."""
@@ -80,16 +89,18 @@ class ThingMotions:
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
-    """What computes the two parts of a `PointDynamicsNetwork`.
+    """What computes the parts of a `PointDynamicsNetwork`.
 
     Args:
         members: `DynamicsMembers`.
-        step: `DynamicsStep`.
+        look: `DynamicsLook`.
+        respond: `DynamicsRespond`.
         memory: features that a thing remembers.
     """
 
     members: Network
-    step: Network
+    look: Network
+    respond: Network
     memory: int
 
 
@@ -178,18 +189,38 @@ class PointDynamics:
         steps = max(1, math.ceil(round(float(times[-1]) / (SUBSTEPS * SUBSTEP), 6)))
         frames, gaps = _held_to(path, SUBSTEPS * steps)
         state = _begin(scene, self._networks.memory)
-        poses, deviations = [_motion(scene, state)], [np.zeros(weight.shape[:2])]
+        poses, deviations = [_motion(scene, state)], [state["sigma"].copy()]
         for step in range(steps):
             moments = slice(SUBSTEPS * step, SUBSTEPS * (step + 1) + 1)
-            out = self._networks.step(scene | state | {"frames": frames[:, moments], "gaps": gaps[:, moments]})
-            state = {name: out[f"{name}_next"] for name in state}
+            self._advance(scene, state, frames[:, moments], gaps[:, moments])
             poses.append(_motion(scene, state))
-            deviations.append(out["sigma"])
+            deviations.append(state["sigma"].copy())
         motion, sigma = _at(np.stack(poses, axis=2), np.stack(deviations, axis=2), times)
         still = _greatest_displacement(motion, scene["origin"]) < STILL
         motion[still] = np.eye(4)
-        members = tuple(_spread(thing.points, shown[k], weight[:, k] > 0.5) for k, thing in enumerate(things))
+        part = weight > 0.5
+        part |= part.mean(axis=2, keepdims=True) > WHOLE
+        members = tuple(_spread(thing.points, shown[k], part[:, k]) for k, thing in enumerate(things))
         return ThingMotions(things=tuple(things), motion=motion, sigma=sigma, members=members)
+
+    def _advance(self, scene: Mapping[str, Floats], state: dict[str, Floats], frames: Floats, gaps: Floats) -> None:
+        """One step of `state`, in place; what sleeps costs nothing but the look."""
+        seen = {name: scene[name] for name in ("points", "present")}
+        posture = {name: state[name] for name in ("rotation", "centre", "twist")}
+        look = self._networks.look({**seen, **posture, "frames": frames})
+        awake = look["awake"] > 0
+        if awake.any():
+            of_things = {name: scene[name] for name in OF_THINGS} | posture | {"memory": state["memory"]}
+            of_things |= {name: look[name] for name in ("gap", "motion")}
+            of_candidates = {"eye": scene["eye"], "frames": frames, "gaps": gaps}
+            candidates = awake.nonzero()[0]
+            answer = self._networks.respond(
+                {name: values[awake] for name, values in of_things.items()}
+                | {name: values[candidates] for name, values in of_candidates.items()}
+            )
+            for name in state:
+                state[name][awake] = answer[f"{name}_next"]
+        state["twist"][~awake] = 0
 
     def _weights(self, shown: FloatArray, support: FloatArray, path: GripperPath) -> Floats:
         """How much every point takes part, shape [C, K, N]."""
@@ -216,7 +247,7 @@ def torch_networks(network: "PointDynamicsNetwork") -> Networks:
     """`network` as functions of NumPy arrays."""
     import torch
 
-    from fourd_ros.world_model.compact.dynamics_network import DynamicsMembers, DynamicsStep
+    from fourd_ros.world_model.compact.dynamics_onnx import DynamicsLook, DynamicsMembers, DynamicsRespond
 
     def run(module: Any, names: Sequence[str]) -> Network:
         def compute(inputs: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -230,19 +261,20 @@ def torch_networks(network: "PointDynamicsNetwork") -> Networks:
 
     return Networks(
         members=run(DynamicsMembers(network), ("logits",)),
-        step=run(DynamicsStep(network), STEP_OUTPUTS),
+        look=run(DynamicsLook(network), LOOK_OUTPUTS),
+        respond=run(DynamicsRespond(network), RESPOND_OUTPUTS),
         memory=network.memory,
     )
 
 
 def _onnx_networks(folder: ModelFolder, processors: Sequence[Processor], threads: int | None) -> Networks:
-    folder.check(INDEX, MEMBERS_FILE, STEP_FILE)
-    members, step = (
-        OnnxSession(folder.file(name), processors=processors, threads=threads) for name in (MEMBERS_FILE, STEP_FILE)
-    )
+    files = (MEMBERS_FILE, LOOK_FILE, RESPOND_FILE)
+    folder.check(INDEX, *files)
+    members, look, respond = (OnnxSession(folder.file(name), processors=processors, threads=threads) for name in files)
     return Networks(
         members=lambda inputs: members.run(**inputs),
-        step=lambda inputs: step.run(**inputs),
+        look=lambda inputs: look.run(**inputs),
+        respond=lambda inputs: respond.run(**inputs),
         memory=int(folder.config(COMPONENT)["memory"]),
     )
 
@@ -278,9 +310,10 @@ def _begin(scene: Mapping[str, Floats], memory: int) -> dict[str, Floats]:
     shape = scene["weight"].shape[:2]
     return {
         "rotation": np.tile(np.eye(3, dtype=np.float32), (*shape, 1, 1)),
-        "centre": scene["origin"],
+        "centre": scene["origin"].copy(),
         "twist": np.zeros((*shape, 6), np.float32),
         "memory": np.zeros((*shape, memory), np.float32),
+        "sigma": np.full(shape, LEAST_SIGMA, np.float32),
     }
 
 

@@ -2,6 +2,7 @@
 
 Everything is expressed in the grasp frame of the moment, so it does not matter where on the table something happens.
 The motion of a thing in one step is what it would be if it were carried, gate by gate, plus what the network adds.
+Things that nothing comes near to sleep: they stand still, and cost next to nothing.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fourd_ros.model_io.onnx_export import OnnxSignature
-from fourd_ros.world_model.compact.dynamics import STEP_OUTPUTS
+from fourd_ros.world_model.compact.dynamics import LEAST_SIGMA
 
 NEAR, FAR = 0.012, 0.1
 """Lengths at which positions are told finely and coarsely [m]."""
@@ -20,38 +20,22 @@ NEAR, FAR = 0.012, 0.1
 MOVE, TURN = 0.01, 0.1
 """Units of the motion that is added in a step [m, rad]."""
 
-LEAST_SIGMA = 5e-4
-"""Nothing is said to be surer than this [m]."""
-
 EXAMINED = 3
 """Gripper places of a step: at its begin, in the middle, at its end."""
 
 OTHERS = 12
 """The first points of every other thing, with which contact is looked for; a thing has at least as many."""
 
-PER_BATCH = ("eye", "frames", "gaps")
-"""Inputs of a step that have no size for things."""
+NEAR_GRIPPER, NEAR_MOVING = 0.16, 0.05
+"""A thing wakes up this near to the grasp point, or to a thing that moves [m]."""
+
+STIRRING = (5e-4, 5e-3)
+"""A thing that moved or turned less in the last step stands still [m, rad]."""
 
 _POINT_FEATURES = 3 * 2 * EXAMINED + 2 * EXAMINED + 3 + 2 + 6 + 1
 _GLOBAL_FEATURES = 6 + EXAMINED + 3 + 3 + 6 + 3 + 1
 _MEMBER_FEATURES = 3 * 2 + 2 + 3 + 3
 _MEMBER_CONTEXT = 3 * 3 + 2
-
-
-class State(NamedTuple):
-    """Of all things of a batch between two steps.
-
-    Args:
-        rotation: of every thing since the start, about `centre`, shape [B, K, 3, 3].
-        centre: where its centroid is now, in the world [m], shape [B, K, 3].
-        twist: motion in the last step: metres, radians in the world's axes, shape [B, K, 6].
-        memory: shape [B, K, M].
-    """
-
-    rotation: Tensor
-    centre: Tensor
-    twist: Tensor
-    memory: Tensor
 
 
 class Scene(NamedTuple):
@@ -74,6 +58,74 @@ class Scene(NamedTuple):
     present: Tensor
     held: Tensor
     eye: Tensor
+
+
+class State(NamedTuple):
+    """Of all things of a batch between two steps.
+
+    Args:
+        rotation: of every thing since the start, about `centre`, shape [B, K, 3, 3].
+        centre: where its centroid is now, in the world [m], shape [B, K, 3].
+        twist: motion in the last step: metres, radians in the world's axes, shape [B, K, 6].
+        memory: shape [B, K, M].
+        sigma: standard deviation of each coordinate of its points [m], shape [B, K].
+    """
+
+    rotation: Tensor
+    centre: Tensor
+    twist: Tensor
+    memory: Tensor
+    sigma: Tensor
+
+
+class Look(NamedTuple):
+    """What has to be known of other things at the begin of a step.
+
+    Args:
+        awake: whether anything may happen to a thing, shape [B, K].
+        gap: way from every point to the nearest point of another thing, in the world [m], shape [B, K, N, 3].
+        motion: of that thing in the last step [m], shape [B, K, N, 3].
+    """
+
+    awake: Tensor
+    gap: Tensor
+    motion: Tensor
+
+
+class Awake(NamedTuple):
+    """R things that something may happen to; see `Scene`, `State` and `Look` for what they are given by.
+
+    Args:
+        points: shape [R, N, 3].
+        weight: shape [R, N].
+        height: shape [R].
+        origin: shape [R, 3].
+        held: shape [R].
+        eye: shape [R, 3].
+        rotation: shape [R, 3, 3].
+        centre: shape [R, 3].
+        twist: shape [R, 6].
+        memory: shape [R, M].
+        gap: shape [R, N, 3].
+        motion: shape [R, N, 3].
+        frames: ``T_world_grasp`` at the begin, middle and end of the step, shape [R, 3, 4, 4].
+        gaps: between the fingers then [m], shape [R, 3].
+    """
+
+    points: Tensor
+    weight: Tensor
+    height: Tensor
+    origin: Tensor
+    held: Tensor
+    eye: Tensor
+    rotation: Tensor
+    centre: Tensor
+    twist: Tensor
+    memory: Tensor
+    gap: Tensor
+    motion: Tensor
+    frames: Tensor
+    gaps: Tensor
 
 
 class PointDynamicsNetwork(nn.Module):
@@ -124,6 +176,7 @@ class PointDynamicsNetwork(nn.Module):
             centre=scene.origin,
             twist=scene.origin.new_zeros(batch, things, 6),
             memory=scene.origin.new_zeros(batch, things, self.memory),
+            sigma=scene.origin.new_full((batch, things), LEAST_SIGMA),
         )
 
     def members(self, points: Tensor, height: Tensor, frame: Tensor, later: Tensor, gap: Tensor) -> Tensor:
@@ -153,7 +206,7 @@ class PointDynamicsNetwork(nn.Module):
         logits: Tensor = self.member_head(torch.cat([each, known], dim=-1))[..., 0]
         return logits
 
-    def advance(self, scene: Scene, state: State, frames: Tensor, gaps: Tensor) -> tuple[State, Tensor]:
+    def advance(self, scene: Scene, state: State, frames: Tensor, gaps: Tensor) -> State:
         """One step.
 
         Args:
@@ -161,75 +214,61 @@ class PointDynamicsNetwork(nn.Module):
             state: at its begin.
             frames: ``T_world_grasp`` at its begin, middle and end, shape [B, 3, 4, 4].
             gaps: between the fingers then [m], shape [B, 3].
-
-        Returns:
-            The state at its end, and the standard deviation of where the points of a thing are then [m], shape [B, K].
         """
-        axes = frames[:, 0, :3, :3]
-        offsets = torch.einsum("bkij,bknj->bkni", state.rotation, scene.points)
-        world = offsets + state.centre[:, :, None]
-        each = self.point(self._point_features(scene, state, offsets, world, frames, gaps))
-        weight = scene.weight[..., None]
-        mean = (each * weight).sum(dim=2) / weight.sum(dim=2).clamp(min=1e-3)
-        highest = (each * weight).amax(dim=2)
-        around = self._global_features(scene, state, frames, gaps)
-        seen = functional.silu(self.surroundings(torch.cat([mean, highest, around], dim=-1)))
-        flat = self.recurrence(seen.flatten(0, 1), state.memory.flatten(0, 1))
-        memory = flat.reshape(state.memory.shape)
+        look = self.look(scene, state, frames)
+        rows = look.awake.flatten().nonzero()[:, 0]
+        candidates = rows // scene.present.shape[1]
+        of_things = {**scene._asdict(), **state._asdict(), **look._asdict()}
+        of_candidates = {"eye": scene.eye, "frames": frames, "gaps": gaps}
+        answer = self.respond(
+            Awake(
+                *(
+                    of_candidates[name][candidates] if name in of_candidates else of_things[name].flatten(0, 1)[rows]
+                    for name in Awake._fields
+                )
+            )
+        )
+        asleep = state._replace(twist=torch.zeros_like(state.twist))
+        return State(
+            *(
+                old.flatten(0, 1).index_copy(0, rows, new).reshape(old.shape)
+                for old, new in zip(asleep, answer, strict=True)
+            )
+        )
+
+    def look(self, scene: Scene, state: State, frames: Tensor) -> Look:
+        """Which things something may happen to, and what is next to them; for the arguments see `advance`."""
+        world = scene.points @ state.rotation.transpose(-1, -2) + state.centre[:, :, None]
+        gap, motion = _nearest_other(scene, state, world)
+        least_move, least_turn = STIRRING
+        grasp = frames[:, :, :3, 3].transpose(1, 2)
+        squared = (
+            (world * world).sum(-1, keepdim=True) + (grasp * grasp).sum(1)[:, None, None] - 2 * world @ grasp[:, None]
+        )
+        moving = (state.twist[..., :3].norm(dim=-1) > least_move) | (state.twist[..., 3:].norm(dim=-1) > least_turn)
+        pushed = ((gap.norm(dim=-1) < NEAR_MOVING) & (motion.norm(dim=-1) > least_move)).any(dim=2)
+        near = squared.amin(dim=(2, 3)) < NEAR_GRIPPER**2
+        return Look(awake=(scene.present > 0) & (near | moving | pushed), gap=gap, motion=motion)
+
+    def respond(self, awake: Awake) -> State:
+        """What becomes of things in one step; the state of R things instead of [B, K]."""
+        each = self.point(_point_features(awake))
+        weight = awake.weight[..., None]
+        mean = (each * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-3)
+        highest = (each * weight).amax(dim=1)
+        seen = functional.silu(self.surroundings(torch.cat([mean, highest, _thing_features(awake)], dim=-1)))
+        memory = self.recurrence(seen, awake.memory)
         out = self.head(torch.cat([memory, seen], dim=-1))
-        gates = torch.sigmoid(out[..., 6:10])
-        carried_move, carried_turn = _carried(frames, state.centre)
-        move = _rotate(axes, gates[..., :3] * carried_move + MOVE * out[..., :3])
-        turn = _rotate(axes, gates[..., 3:4] * carried_turn + TURN * out[..., 3:6])
-        move, turn = move * scene.present[..., None], turn * scene.present[..., None]
-        sigma = LEAST_SIGMA + self.sigma_scale * MOVE * functional.softplus(out[..., 10] - 1.0)
-        following = State(
-            rotation=_rotation(turn) @ state.rotation,
-            centre=state.centre + move,
+        axes, gates = awake.frames[:, 0, :3, :3], torch.sigmoid(out[:, 6:10])
+        carried_move, carried_turn = _carried(awake.frames, awake.centre)
+        move = _rotate(axes, gates[:, :3] * carried_move + MOVE * out[:, :3])
+        turn = _rotate(axes, gates[:, 3:] * carried_turn + TURN * out[:, 3:6])
+        return State(
+            rotation=_rotation(turn) @ awake.rotation,
+            centre=awake.centre + move,
             twist=torch.cat([move, turn], dim=-1),
             memory=memory,
-        )
-        return following, sigma
-
-    def _point_features(
-        self, scene: Scene, state: State, offsets: Tensor, world: Tensor, frames: Tensor, gaps: Tensor
-    ) -> Tensor:
-        features = []
-        for moment in range(EXAMINED):
-            local = _into(frames[:, moment, None], world)
-            half = gaps[:, moment, None, None] / 2
-            features += [*_scales(local)]
-            features += [torch.tanh((side * local[..., :1] - half[..., None]) / NEAR) for side in (1.0, -1.0)]
-        axes = frames[:, 0, :3, :3]
-        rise = world[..., 2] - scene.origin[..., None, 2] + scene.height[..., None]
-        gap, motion = _nearest_other(scene, state, world)
-        features += [
-            _unrotate(axes, offsets) / FAR,
-            *_heights(rise),
-            torch.tanh(_unrotate(axes, gap) / (2 * NEAR)),
-            _unrotate(axes, motion) / MOVE,
-            scene.weight[..., None],
-        ]
-        return torch.cat(features, dim=-1)
-
-    def _global_features(self, scene: Scene, state: State, frames: Tensor, gaps: Tensor) -> Tensor:
-        axes = frames[:, 0, :3, :3]
-        things = state.centre.shape[1]
-        step = _inverse(frames[:, 0]) @ frames[:, 2]
-        gripper = torch.cat([step[:, :3, 3] / MOVE, _rotation_vector(step[:, :3, :3]) / TURN, gaps / FAR], dim=-1)
-        up = axes[:, 2, :]
-        sight = functional.normalize(scene.eye[:, None] - state.centre, dim=-1)
-        return torch.cat(
-            [
-                gripper[:, None].expand(-1, things, -1),
-                up[:, None].expand(-1, things, -1),
-                _unrotate(axes, sight[:, :, None])[:, :, 0],
-                _unrotate(axes, state.twist[:, :, None, :3])[:, :, 0] / MOVE,
-                _unrotate(axes, state.twist[:, :, None, 3:])[:, :, 0] / TURN,
-                torch.tanh(_into(frames[:, 0, None], state.centre[:, :, None])[:, :, 0] / (2 * FAR)),
-                scene.held[..., None],
-            ],
-            dim=-1,
+            sigma=LEAST_SIGMA + self.sigma_scale * MOVE * functional.softplus(out[:, 10] - 1.0),
         )
 
     def forward(
@@ -265,10 +304,10 @@ class PointDynamicsNetwork(nn.Module):
         state = self.begin(scene)
         rotations, centres, sigmas = [], [], []
         for begin in range(0, frames.shape[1] - 2, 2):
-            state, sigma = self.advance(scene, state, frames[:, begin : begin + 3], gaps[:, begin : begin + 3])
+            state = self.advance(scene, state, frames[:, begin : begin + 3], gaps[:, begin : begin + 3])
             rotations.append(state.rotation)
             centres.append(state.centre)
-            sigmas.append(sigma)
+            sigmas.append(state.sigma)
         return Motion(
             rotation=torch.stack(rotations, dim=1),
             centre=torch.stack(centres, dim=1),
@@ -311,73 +350,41 @@ def settle(points: Tensor, weight: Tensor, present: Tensor, held: Tensor, suppor
     )
 
 
-class DynamicsMembers(nn.Module):
-    """`PointDynamicsNetwork.members` as a network of its own, for ONNX."""
-
-    def __init__(self, network: PointDynamicsNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def onnx_signature(self) -> OnnxSignature:
-        """How it is called, for the export."""
-        inputs = _example_members(2, 3, 16)
-        return OnnxSignature(
-            inputs=inputs,
-            outputs=("logits",),
-            sizes={
-                name: {0: "batch", 1: "things"} | ({2: "points"} if name in ("points", "height") else {})
-                for name in inputs
-            },
-            others=(_example_members(1, 5, 24),),
-        )
-
-    def forward(self, points: Tensor, height: Tensor, frame: Tensor, later: Tensor, gap: Tensor) -> Tensor:
-        """See `PointDynamicsNetwork.members`."""
-        return self.network.members(points, height, frame, later, gap)
+def _point_features(awake: Awake) -> Tensor:
+    """Where every point is beside the fingers, the support and other things, shape [R, N, F]."""
+    offsets = awake.points @ awake.rotation.transpose(-1, -2)
+    world = offsets + awake.centre[:, None]
+    local = _into_all(awake.frames, world)
+    half = awake.gaps[:, None] / 2
+    inside = [side * local[..., ::3] - half for side in (1.0, -1.0)]
+    rise = (world[..., 2] - awake.origin[:, 2:] + awake.height[:, None])[..., None]
+    axes = awake.frames[:, 0, :3, :3]
+    near = torch.cat([local / 2, *inside, rise, awake.gap @ axes / 2], dim=-1) / NEAR
+    far = torch.cat([local, rise], dim=-1) / FAR
+    rest = [offsets @ axes / FAR, awake.motion @ axes / MOVE, awake.weight[..., None]]
+    return torch.cat([torch.tanh(torch.cat([near, far], dim=-1)), *rest], dim=-1)
 
 
-class DynamicsStep(nn.Module):
-    """`PointDynamicsNetwork.advance` as a network of its own, for ONNX: `Scene` and `State` field by field."""
-
-    def __init__(self, network: PointDynamicsNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def onnx_signature(self) -> OnnxSignature:
-        """How it is called, for the export."""
-        inputs = _example_step(self.network.memory, 2, 3, 16)
-        return OnnxSignature(
-            inputs=inputs,
-            outputs=STEP_OUTPUTS,
-            sizes={
-                name: {0: "batch"}
-                | ({1: "things"} if name not in PER_BATCH else {})
-                | ({2: "points"} if name in ("points", "weight") else {})
-                for name in inputs
-            },
-            others=(_example_step(self.network.memory, 1, 5, 24),),
-        )
-
-    def forward(
-        self,
-        points: Tensor,
-        weight: Tensor,
-        height: Tensor,
-        origin: Tensor,
-        present: Tensor,
-        held: Tensor,
-        eye: Tensor,
-        rotation: Tensor,
-        centre: Tensor,
-        twist: Tensor,
-        memory: Tensor,
-        frames: Tensor,
-        gaps: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """See `PointDynamicsNetwork.advance`."""
-        scene = Scene(points, weight, height, origin, present, held, eye)
-        following, sigma = self.network.advance(scene, State(rotation, centre, twist, memory), frames, gaps)
-        return (*following, sigma)
+def _thing_features(awake: Awake) -> Tensor:
+    """How the gripper moves, and every thing beside it, shape [R, G]."""
+    first = awake.frames[:, 0]
+    axes = first[:, :3, :3]
+    step = _inverse(first) @ awake.frames[:, 2]
+    sight = functional.normalize(awake.eye - awake.centre, dim=-1)
+    place = awake.centre - first[:, :3, 3]
+    seen = torch.stack([sight, awake.twist[:, :3] / MOVE, awake.twist[:, 3:] / TURN, place], dim=1) @ axes
+    return torch.cat(
+        [
+            step[:, :3, 3] / MOVE,
+            _rotation_vector(step[:, :3, :3]) / TURN,
+            awake.gaps / FAR,
+            axes[:, 2],
+            seen[:, :3].flatten(1),
+            torch.tanh(seen[:, 3] / (2 * FAR)),
+            awake.held[:, None],
+        ],
+        dim=-1,
+    )
 
 
 def _scales(local: Tensor) -> tuple[Tensor, Tensor]:
@@ -401,22 +408,24 @@ def _into(frame: Tensor, points: Tensor) -> Tensor:
     return (points - frame[..., None, :3, 3]) @ frame[..., :3, :3]
 
 
+def _into_all(frames: Tensor, points: Tensor) -> Tensor:
+    """World points [R, N, 3] in each of M frames [R, M, 4, 4], one after the other, shape [R, N, 3 * M]."""
+    axes = frames[..., :3, :3].transpose(1, 2).flatten(2)
+    origin = (frames[..., None, :3, 3] @ frames[..., :3, :3]).flatten(1)
+    return points @ axes - origin[:, None]
+
+
 def _rotate(axes: Tensor, vectors: Tensor) -> Tensor:
-    """Vectors [B, K, 3] from axes [B, 3, 3] to the world."""
-    return vectors @ axes.transpose(-1, -2)
-
-
-def _unrotate(axes: Tensor, vectors: Tensor) -> Tensor:
-    """Vectors [B, K, N, 3] from the world to axes [B, 3, 3]."""
-    return vectors @ axes[:, None]
+    """Vectors [R, 3] from axes [R, 3, 3] to the world."""
+    return (axes @ vectors[..., None])[..., 0]
 
 
 def _carried(frames: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Motion of centroids [B, K, 3] and turn that they had in the gripper's hand, in its axes, each [B, K, 3]."""
+    """Motion of centroids [R, 3] and turn that they had in the gripper's hand, in its axes, each [R, 3]."""
     step = _inverse(frames[:, 0]) @ frames[:, 2]
-    local = _into(frames[:, 0, None], centre[:, :, None])[:, :, 0]
-    move = local @ step[:, :3, :3].transpose(-1, -2) + step[:, None, :3, 3] - local
-    return move, _rotation_vector(step[:, :3, :3])[:, None].expand_as(move)
+    local = ((centre - frames[:, 0, :3, 3])[:, None] @ frames[:, 0, :3, :3])[:, 0]
+    move = (step[:, :3, :3] @ local[..., None])[..., 0] + step[:, :3, 3] - local
+    return move, _rotation_vector(step[:, :3, :3])
 
 
 def _rotation_vector(rotation: Tensor) -> Tensor:
@@ -446,48 +455,12 @@ def _nearest_other(scene: Scene, state: State, world: Tensor) -> tuple[Tensor, T
     squared = (
         (world * world).sum(-1, keepdim=True) + (few * few).sum(-1)[:, :, None] - 2 * world @ few.transpose(-1, -2)
     ).reshape(batch, things, count, things, OTHERS)
-    own = torch.eye(things, dtype=torch.bool, device=world.device)[None, :, None, :, None]
-    absent = (scene.present == 0)[:, None, None, :, None]
-    least, place = squared.masked_fill(own | absent, 1.0).flatten(3).min(dim=-1)
+    own = torch.eye(things, dtype=world.dtype, device=world.device)[None, :, None, :, None]
+    absent = (1 - scene.present)[:, None, None, :, None]
+    least, place = (squared + own + absent).flatten(3).min(dim=-1)
     chosen = place.reshape(batch, things * count, 1).expand(batch, things * count, 3)
     target = torch.gather(few[:, 0], 1, chosen).reshape(world.shape)
     moved = state.twist[:, :, None, :3].expand(batch, things, OTHERS, 3).reshape(batch, things * OTHERS, 3)
     motion = torch.gather(moved, 1, chosen).reshape(world.shape)
     near = (least < FAR**2)[..., None]
     return torch.where(near, target - world, torch.full_like(world, FAR)), motion * near
-
-
-def _example_members(batch: int, things: int, points: int) -> dict[str, Tensor]:
-    numbers = torch.Generator().manual_seed(batch)
-    return {
-        "points": 0.1 * torch.rand(batch, things, points, 3, generator=numbers),
-        "height": 0.1 * torch.rand(batch, things, points, generator=numbers),
-        "frame": torch.eye(4).repeat(batch, things, 1, 1),
-        "later": 0.1 * torch.rand(batch, things, 3, 3, generator=numbers),
-        "gap": 0.08 * torch.rand(batch, things, 2, generator=numbers),
-    }
-
-
-def _example_step(memory: int, batch: int, things: int, points: int) -> dict[str, Tensor]:
-    numbers = torch.Generator().manual_seed(batch)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=numbers)
-
-    frames = torch.eye(4).repeat(batch, EXAMINED, 1, 1)
-    frames[..., :3, 3] += 0.01 * random(batch, EXAMINED, 3)
-    return {
-        "points": 0.1 * (random(batch, things, points, 3) - 0.5),
-        "weight": random(batch, things, points),
-        "height": 0.1 * random(batch, things),
-        "origin": random(batch, things, 3),
-        "present": torch.ones(batch, things),
-        "held": torch.zeros(batch, things),
-        "eye": random(batch, 3) + 1.0,
-        "rotation": torch.eye(3).repeat(batch, things, 1, 1),
-        "centre": random(batch, things, 3),
-        "twist": 0.01 * (random(batch, things, 6) - 0.5),
-        "memory": random(batch, things, memory) - 0.5,
-        "frames": frames,
-        "gaps": 0.08 * random(batch, EXAMINED),
-    }

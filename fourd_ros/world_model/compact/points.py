@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -98,6 +98,8 @@ class PointsModel(WorldModel):
         motions = self._dynamics.predict(
             things, path, times=question.times, eye=_seen_from(things, question.observation)
         )
+        if self._trust is not None:
+            motions = replace(motions, sigma=motions.sigma * self._trust.widening)
         return _Prediction(motions, path)
 
     def _judge(

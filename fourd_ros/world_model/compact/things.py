@@ -51,6 +51,9 @@ HOVER = 0.025
 HOVER_GAP = 0.04
 """What is this high over its support is joined to what is this near [m]."""
 
+STRAY = 0.02
+"""What stands out this near to a thing and is none by itself belongs to it [m]."""
+
 LEAST_PIXELS = 6
 LEAST_AREA = 7e-5
 LEAST_EXTENT = 0.012
@@ -97,9 +100,10 @@ def find_things(scene: Scene, *, max_things: int = 8, reach: float = 1.1) -> tup
     found.sort(key=lambda pixels: _distance_to_robot(scene, seen, pixels))
     held = [[view.held for view in seen]] if scene.holds_something else []
     first = FIRST_LABEL if held else FIRST_LABEL + 1
+    kept = _with_strays(seen, supports, [*held, *found])[:max_things]
     return tuple(
         _thing(scene, seen, supports, pixels, label=first + index, held=index < len(held))
-        for index, pixels in enumerate([*held, *found][:max_things])
+        for index, pixels in enumerate(kept)
     )
 
 
@@ -295,6 +299,26 @@ def _grown(view: _Seen, labels: NDArray[np.int32], eligible: Mask) -> NDArray[np
             new[joined] = flat[other[joined]]
         flat[empty] = new
     return labels
+
+
+def _with_strays(
+    seen: Sequence[_Seen], supports: Sequence[Support], things: Sequence[Sequence[Mask]]
+) -> list[list[Mask]]:
+    """Things [K][views] with what stands out close to them and is part of none: cut off by a finger, or its rim."""
+    if not things or not supports:
+        return [list(pixels) for pixels in things]
+    labels = [
+        np.sum([mask * np.int32(k + 1) for k, mask in enumerate(masks)], axis=0) for masks in zip(*things, strict=True)
+    ]
+    taken = [np.flatnonzero(image) for image in labels]
+    tree = KDTree(np.concatenate([view.in_robot(chosen) for view, chosen in zip(seen, taken, strict=True)]))
+    owner = np.concatenate([image.reshape(-1)[chosen] for image, chosen in zip(labels, taken, strict=True)])
+    for view, image in zip(seen, labels, strict=True):
+        strays = np.flatnonzero(view.free & (image == 0) & (_over_support(view, supports) > 1.0))
+        distance, nearest = tree.query(view.in_robot(strays), distance_upper_bound=STRAY)
+        near = np.isfinite(distance)
+        image.reshape(-1)[strays[near]] = owner[nearest[near]]
+    return [[image == k + 1 for image in labels] for k in range(len(things))]
 
 
 def _around(mask: Mask) -> tuple[slice, slice]:

@@ -1,6 +1,7 @@
 """How far an imagined future is to be trusted: the probability that every thing ends where it is said to.
 
-A logistic regression on a few numbers that the rollout itself offers, fitted on held-out episodes, failures included.
+A logistic regression on a few numbers that the rollout itself offers, fitted on held-out episodes, failures included;
+and how much wider than the network says errors were there.
 """
 
 import json
@@ -94,6 +95,7 @@ class Trust:
         scale: of the evidence, shape [F].
         weights: of the evidence less its mean over its scale, shape [F].
         bias: of the logit.
+        widening: of the deviations that the network states.
         workspace: corners of the box around all grasp points, in the robot's root frame [m], shape [2, 3].
         elevation: of cameras over the horizontal, seen from the middle of the workspace [rad], least and greatest.
         distance: of cameras from there [m], least and greatest.
@@ -103,6 +105,7 @@ class Trust:
     scale: tuple[float, ...]
     weights: tuple[float, ...]
     bias: float
+    widening: float
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]]
     elevation: tuple[float, float]
     distance: tuple[float, float]
@@ -160,6 +163,7 @@ class Trust:
             scale=tuple(found["scale"]),
             weights=tuple(found["weights"]),
             bias=float(found["bias"]),
+            widening=float(found["widening"]),
             workspace=tuple(map(tuple, found["workspace"])),  # type: ignore[arg-type]
             elevation=tuple(found["elevation"]),
             distance=tuple(found["distance"]),
