@@ -26,7 +26,8 @@ from push_search import SearchSettings
 from tqdm import tqdm
 
 from fourd_ros.commands.arguments import non_negative_float, non_negative_int, positive_float, positive_int
-from fourd_ros.errors import FourdError
+from fourd_ros.errors import FourdError, UnknownModel
+from fourd_ros.model_io.folder import ModelFolder, find_model
 from fourd_ros.records import FloatArray
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.simulation.scene import SceneSpec, sample_scene
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     plan = PlanSettings(
         search=SearchSettings(rounds=args.rounds, candidates=args.candidates, elites=args.elites), pushes=args.pushes
     )
-    settings = {"plan": asdict(plan), "physics_share": PHYSICS_SHARE, "compact_model": args.compact_model}
+    settings = {"plan": asdict(plan), "physics_share": PHYSICS_SHARE, "weights": weights(args.compact_model)}
     file = ResultFile(args.out / "results.jsonl", settings)
     first = FIRST_SEED + args.seed * SCENES_OF_A_SEED
     wanted = [(seed, model) for seed in range(first, first + args.scenes) for model in args.model]
@@ -90,6 +91,14 @@ def run(args: argparse.Namespace) -> None:
     figures = summary(results, args.model, tolerance=args.tolerance)
     draw(results, args.model, args.out / "from_above.png", tolerance=args.tolerance)
     print(json.dumps(figures) if args.json else table(figures, tolerance=args.tolerance))
+
+
+def weights(model: str) -> str:
+    """Hash of a model folder; empty where there is none, as long as nobody asks for its rungs."""
+    try:
+        return ModelFolder(find_model(model)).sha256
+    except UnknownModel:
+        return ""
 
 
 def push_all(

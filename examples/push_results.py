@@ -141,27 +141,29 @@ def draw(results: Iterable[PushResult], models: Sequence[str], path: Path, *, to
     """From above, turned so that every goal is in the middle and every start to its left: one panel a model."""
     from matplotlib.figure import Figure
 
-    shown = [result for result in results if result.model in models]
-    figure = Figure(figsize=(4 * len(models), 4), layout="constrained")
+    figure = Figure(figsize=(4 * len(models), 3.4), layout="constrained")
+    kept = list(results)
     for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
-        own = [result for result in shown if result.model == model]
-        starts, ends = _from_goal(own)
-        inside = np.hypot(*ends.T) <= tolerance
-        for start, end in zip(100 * starts, 100 * ends, strict=True):
-            axes.plot(*np.stack([start, end]).T, color="0.85", linewidth=0.8, zorder=1)
-        axes.scatter(*100 * starts.T, s=9, color="0.5", label="start")
-        axes.scatter(*100 * ends[inside].T, s=16, color="tab:green", label="end, near enough")
-        axes.scatter(*100 * ends[~inside].T, s=16, color="tab:red", label="end")
-        turn = np.linspace(0, 2 * np.pi, 100)
-        axes.plot(
-            100 * tolerance * np.cos(turn), 100 * tolerance * np.sin(turn), color="black", linewidth=1, label="goal"
-        )
-        axes.set(
-            title=f"{model}: {inside.sum()} of {len(own)}", xlabel="cm", aspect="equal", xlim=(-22, 22), ylim=(-22, 22)
-        )
+        _draw_panel(axes, [result for result in kept if result.model == model], model, tolerance)
     figure.axes[0].legend(loc="upper right", fontsize=7)
     with whole_file(path) as file:
         figure.savefig(file, format="png", dpi=110)
+
+
+def _draw_panel(axes: Any, results: Sequence[PushResult], model: str, tolerance: float) -> None:
+    """In centimetres; what ends outside the panel is not shown."""
+    starts, ends = _from_goal(results)
+    inside = np.hypot(*ends.T) <= tolerance
+    starts, ends = 100 * starts, 100 * ends
+    for way in np.stack([starts, ends], axis=1):
+        axes.plot(*way.T, color="0.85", linewidth=0.8, zorder=1)
+    axes.scatter(*starts.T, s=9, color="0.5", label="start")
+    axes.scatter(*ends[inside].T, s=16, color="tab:green", label="end, near enough")
+    axes.scatter(*ends[~inside].T, s=16, color="tab:red", label="end")
+    turn, radius = np.linspace(0, 2 * np.pi, 100), 100 * tolerance
+    axes.plot(radius * np.cos(turn), radius * np.sin(turn), color="black", linewidth=1, label="goal")
+    axes.set_title(f"{model}: {inside.sum()} of {len(results)}")
+    axes.set(xlabel="cm", aspect="equal", xlim=(-20, 16), ylim=(-14, 14))
 
 
 def _figures(results: Sequence[PushResult], tolerance: float) -> dict[str, Any]:
