@@ -192,5 +192,6 @@ def deviations(objects: Sequence[ObjectMotion], truth: Truth) -> FloatArray:
     sigma = np.zeros(moving.shape)
     for index, item in enumerate(objects):
         sigma[:, owner[pixels] == index] = item.sigma[:, None]
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.abs(predicted - true)[moving] / sigma[moving][:, None])
+    error = np.abs(predicted - true)[moving]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error > 0, error / sigma[moving][:, None], 0.0)

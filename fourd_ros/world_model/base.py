@@ -113,6 +113,8 @@ class WorldModel(ABC):
 # From the quickest rung to the best one; a module is imported only when its rung is asked for.
 _BACKENDS: dict[str, str] = {
     "kinematic": "fourd_ros.world_model.kinematic:KinematicModel",
+    "points": "fourd_ros.world_model.compact.points:PointsModel",
+    "compact": "fourd_ros.world_model.compact.model:CompactModel",
 }
 
 
