@@ -15,9 +15,11 @@ from fourd_ros.model_io.loading import load_model
 from fourd_ros.records import Rollout, RolloutFlags
 from fourd_ros.world_model.base import ModelOptions, Question, WorldModel, backend_names, load_backend
 from fourd_ros.world_model.compact.dynamics import PointDynamics, Runtime
+from fourd_ros.world_model.compact.floors import find_floors
 from fourd_ros.world_model.compact.generator import VideoGenerator
 from fourd_ros.world_model.compact.model import CompactModel
 from fourd_ros.world_model.compact.points import PointsModel
+from fourd_ros.world_model.scene import understand
 
 STEP, STEPS = 0.2, 16
 FOLDER = "world_model_compact"
@@ -113,6 +115,29 @@ def test_compact_leaves_nothing_open_and_says_what_it_invented(answers: dict[str
         known = np.isfinite(before.points)
         np.testing.assert_array_equal(after.points[known], before.points[known])
         assert points.trust == compact.trust and points.flags == compact.flags
+
+
+def test_what_was_hidden_above_the_table_is_the_table(
+    rig: Rig, question: Question, answers: dict[str, list[Rollout]]
+) -> None:
+    before, after = (answers[name][0].views["front"] for name in ("points", "compact"))
+    (floor,) = find_floors(understand(rig.robot, question.observation))
+    T_robot_camera = rig.camera_pose("front")
+    hidden = ~np.isfinite(before.points[-1, ..., 2]) & ~before.robot_mask[-1]
+    hidden[hidden] = np.isfinite(floor.depth(rig.camera.rays()[hidden].astype(np.float64), T_robot_camera))
+    heights = (after.points[-1][hidden] @ T_robot_camera[:3, :3].T + T_robot_camera[:3, 3])[:, 2]
+    assert hidden.sum() > 30 and np.abs(heights).max() < 0.005
+    assert not after.observed_mask[-1][hidden].any()
+
+
+def test_a_floor_ends_where_it_was_seen_to_end(rig: Rig, question: Question) -> None:
+    (floor,) = find_floors(understand(rig.robot, question.observation))
+    places = np.array([[0.5, 0.0], [0.5, 0.2], [30.0, 0.0], [0.5, -30.0]])
+    T_robot_camera = rig.camera_pose("front")
+    rays = (np.pad(places, ((0, 0), (0, 1))) - T_robot_camera[:3, 3]) @ T_robot_camera[:3, :3]
+    depth = floor.depth(rays / rays[:, 2:], T_robot_camera)
+    np.testing.assert_allclose(depth[:2], rays[:2, 2], atol=5e-3)
+    assert np.isinf(depth[2:]).all() and np.isinf(floor.depth(-rays / rays[:, 2:], T_robot_camera)).all()
 
 
 def test_samples_differ_in_what_is_not_known(models: dict[str, WorldModel], question: Question) -> None:

@@ -106,9 +106,9 @@ def _evaluate(evaluation: "Evaluation", *, bar: bool) -> "SplitResults":
 
 
 def _tables(found: "SplitResults") -> list["Table"]:
-    from fourd_ros.evaluation.world_model_overview import episodes_table, overview, trust_table
+    from fourd_ros.evaluation.world_model_overview import episodes_table, overview, reliability_table, trust_table
 
-    tables = (overview(found), episodes_table(found), trust_table(found))
+    tables = (overview(found), episodes_table(found), trust_table(found), reliability_table(found))
     return [table for table in tables if table is not None]
 
 

@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="of the joined model")
     parser.add_argument("--dynamics", type=Path, required=True, help="model folder of 'fourd train points'")
     parser.add_argument("--generator", type=Path, required=True, help="model folder of 'fourd train compact'")
+    parser.add_argument("--recipe", type=Path, help="script that made the parts; its text goes into the card")
     parser.add_argument("--episodes", type=positive_int, default=300, help="to fit the trust on (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="which episodes of the validation split (default 1)")
     parser.add_argument("--workers", type=positive_int, default=1, help="processes that record episodes")
@@ -34,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
         kept=args.kept,
         workers=args.workers,
     )
-    folder = join(
-        Parts(dynamics=args.dynamics, generator=args.generator), args.folder, evaluation, overwrite=args.overwrite
+    parts = Parts(
+        dynamics=args.dynamics,
+        generator=args.generator,
+        recipe=args.recipe.read_text(encoding="utf-8") if args.recipe else "",
     )
+    folder = join(parts, args.folder, evaluation, overwrite=args.overwrite)
     print(f"'{folder.path}': trust fitted on {args.episodes} validation episodes of seed {args.seed}")
     return 0

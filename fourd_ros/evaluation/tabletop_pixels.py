@@ -68,14 +68,25 @@ class Frames:
 
 
 def imagined_frames(view: RolloutView) -> Frames:
-    """The frames of a rollout; what it does not know is filled from what surrounds it, the robot left out."""
-    known = view.observed_mask & np.isfinite(view.points[..., 2])
-    scene = known & ~view.robot_mask
-    values = np.concatenate([view.rgb.astype(np.float32), view.points[..., 2:]], axis=-1)
-    filled = np.where(known[..., None], values, fill_holes(values, scene))
-    rgb = np.where(known[..., None], view.rgb, np.clip(np.rint(filled[..., :3]), 0, 255)).astype(np.uint8)
-    points = np.where(known[..., None], view.points, view.camera.rays() * filled[..., 3:])
-    return Frames(rgb=rgb, points=points.astype(np.float32, copy=False))
+    """The frames of a rollout; what it gives no answer for is filled from what surrounds it, the robot left out.
+
+    An answer is a finite point, and the colour of a pixel that was observed or has one.
+    """
+    placed = np.isfinite(view.points[..., 2])
+    coloured = view.observed_mask | placed
+    rgb = _filled(view.rgb.astype(np.float32), coloured, view.robot_mask)
+    depth = _filled(view.points[..., 2:], placed, view.robot_mask)
+    return Frames(
+        rgb=np.clip(np.rint(rgb), 0, 255).astype(np.uint8),
+        points=np.where(placed[..., None], view.points, view.camera.rays() * depth).astype(np.float32, copy=False),
+    )
+
+
+def _filled(values: NDArray[np.float32], known: Mask, robot: Mask) -> NDArray[np.float32]:
+    """Values [T, H, W, C] that are not known from those around that are and show no robot."""
+    if known.all():
+        return values
+    return np.asarray(np.where(known[..., None], values, fill_holes(values, known & ~robot)))
 
 
 def copied_frames(start: View, steps: int) -> Frames:

@@ -14,6 +14,9 @@ from fourd_ros.evaluation.world_model_results import SplitResults
 LEAST_DISPLACEMENT, LEAST_GRASPED, LEAST_SEVERAL = 0.10, 0.30, 0.30
 """What a test set must hold: mean way of the objects that move [m], share of grasps, share with several objects."""
 
+BAR = 20
+"""Length of a bar that stands for all episodes."""
+
 
 def _share(title: str) -> Metric:
     return Metric(name=title, unit="%", scale=100.0)
@@ -96,6 +99,22 @@ def trust_table(found: SplitResults) -> Table | None:
     ]
     rows.append((_WARNED.label, *(_WARNED.show_interval(found.warned(method)) for method in known)))
     return Table(title=f"{found.split}: trust", columns=("figure", *known), rows=tuple(rows))
+
+
+def reliability_table(found: SplitResults) -> Table | None:
+    """The reliability diagram in words: what came of futures that are trusted alike; None without trust."""
+    judged = found.reliability(found.methods[-1])
+    if judged is None:
+        return None
+    rows = tuple(
+        (f"{trust:.2f}", f"{success:.2f}", f"{units:.0f}", "█" * round(BAR * success))
+        for trust, success, units in judged.bins
+    )
+    return Table(
+        title=f"{found.split}: reliability of {found.methods[-1]}",
+        columns=("trust", "went as imagined", "episodes", "diagram"),
+        rows=rows,
+    )
 
 
 def as_json(found: SplitResults) -> dict[str, Any]:

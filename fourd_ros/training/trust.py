@@ -42,10 +42,12 @@ class Parts:
     Args:
         dynamics: model folder of `fourd train points`.
         generator: model folder of `fourd train compact`.
+        recipe: text of a script that made both, for the card.
     """
 
     dynamics: Path
     generator: Path
+    recipe: str = ""
 
 
 def join(parts: Parts, folder: Path, evaluation: Evaluation, *, overwrite: bool = False) -> ModelFolder:
@@ -160,9 +162,8 @@ def _card(parts: Parts, evaluation: Evaluation) -> ModelCard:
         "colour and depth video of it (rung 'compact'), with how far to trust both.",
         licence="Apache-2.0",
         data=" ".join(card.data for card in cards)
-        + f" Trust fitted on {evaluation.episodes} validation episodes of seed {evaluation.seed}. "
-        "Made by 'fourd data tabletop', 'fourd train points', 'fourd train compact' (settings in config/train) "
-        "and 'fourd model join'.",
+        + f" Trust fitted on {evaluation.episodes} validation episodes of seed {evaluation.seed}."
+        + (f" Made by:\n\n```sh\n{parts.recipe.strip()}\n```" if parts.recipe else ""),
         limits=" ".join(card.limits for card in cards),
         metrics={
             f"{name}, validation": card.metrics.get("validation", {}) for name, card in zip(NAMES, cards, strict=True)

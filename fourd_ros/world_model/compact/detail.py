@@ -8,16 +8,20 @@ from numpy.typing import NDArray
 from fourd_ros.geometry.hole_filling import fill_holes
 from fourd_ros.geometry.transforms import invert
 from fourd_ros.records import FloatArray, Mask, RolloutView
-from fourd_ros.world_model.compact.clips import COLOURS, DEPTH_UNIT, GAINS, Clip, points_in_robot, represented
+from fourd_ros.world_model.compact.clips import COLOURS, GAINS, Clip, points_in_robot, represented
 from fourd_ros.world_model.compact.lighting import Shade
+from fourd_ros.world_model.compact.things import FIRST_LABEL
 
 Floats = NDArray[np.float32]
 
 HALF_RANGE = np.float32(255 / 2)
 """Of colours: 1 in the units of the network."""
 
-SHADOW_SIDE = 160
-"""Shadows are looked up at so many rows and columns at most."""
+LEAST_INVERSE = np.float32(1e-3)
+"""Nothing is farther away than 1000 m [1/m]."""
+
+DETAIL_SIDE = 160
+"""Shadows and what is hidden are looked up at so many rows and columns at most."""
 
 
 def improved(
@@ -39,15 +43,16 @@ def improved(
     rgb, points = guidance.rgb.copy(), guidance.points.copy()
     shadows = _shadows(guidance, shade, T_world_robot)
     known, hidden = _of_known(clip, change, gains), _of_hidden(clip, change)
-    rays = guidance.camera.rays()
-    for step, robot in enumerate(guidance.robot_mask):
-        seen = guidance.observed_mask[step]
-        rgb[step] = np.where((seen & ~robot)[..., None], _relit(rgb[step], known[step], *shadows[:, step]), rgb[step])
-        unmeasured = ~np.isfinite(points[step][..., 2]) & ~robot
-        if unmeasured.any():
-            guess = _scaled(hidden[step], robot.shape)
-            rgb[step][~seen & ~robot] = _colour(guess[~seen & ~robot, :COLOURS])
-            points[step][unmeasured] = rays[unmeasured] / guess[unmeasured, COLOURS:]
+    free = ~guidance.robot_mask
+    unmeasured = ~np.isfinite(points[..., 2]) & free
+    if unmeasured.any():
+        behind = guidance.camera.rays() * _depth_behind(guidance)[..., None]
+        points[unmeasured] = behind[unmeasured]
+    for step, seen in enumerate(guidance.observed_mask):
+        painted, invented = seen & free[step], ~seen & free[step]
+        rgb[step] = np.where(painted[..., None], _relit(rgb[step], known[step], *shadows[:, step]), rgb[step])
+        if invented.any():
+            rgb[step][invented] = _colour(_scaled(hidden[step], seen.shape)[invented])
     return replace(guidance, rgb=rgb, points=points)
 
 
@@ -61,23 +66,43 @@ def _of_known(clip: Clip, change: Floats, gains: Floats) -> Floats:
 
 
 def _of_hidden(clip: Clip, change: Floats) -> Floats:
-    """Colours (0..255) and inverse depth [1/m] where either is not known, spread from there to all pixels, shape
-    [T, S, S, 4]."""
+    """Colours (0..255) where they are not known, spread from there to all pixels, shape [T, S, S, 3]."""
     colour = clip.rgb + np.moveaxis(change[:, :COLOURS], 1, -1) * HALF_RANGE
-    inverse = np.exp(-change[:, COLOURS] * np.float32(DEPTH_UNIT)) / clip.depth
-    return fill_holes(np.concatenate([colour, inverse[..., None]], axis=-1), ~(clip.measured | clip.robot))
+    return fill_holes(colour, ~(clip.measured | clip.robot))
+
+
+def _depth_behind(guidance: RolloutView) -> Floats:
+    """Of the static scene, spread to all pixels in inverse depth [m], shape [T, H, W].
+
+    The network's guess of depth errs more than this.
+    """
+    height, width = guidance.robot_mask.shape[1:]
+    at = _places(height, width)
+    depth, labels = guidance.points[(slice(None), *at, 2)], guidance.labels
+    known = np.isfinite(depth) & (guidance.observed_mask & ~guidance.robot_mask)[(slice(None), *at)]
+    if labels is not None:
+        known &= labels[(slice(None), *at)] < FIRST_LABEL
+    inverse = fill_holes(1 / np.where(known, depth, np.float32(np.inf))[..., None], known)
+    full = np.stack([_scaled(image, (height, width)) for image in inverse])
+    return np.asarray(1 / np.maximum(full, LEAST_INVERSE)).reshape(guidance.robot_mask.shape)
+
+
+def _places(height: int, width: int) -> tuple[NDArray[np.intp], ...]:
+    """At most `DETAIL_SIDE` rows and columns of an image, as a mesh of indices."""
+    return np.ix_(*(represented(length, min(length, DETAIL_SIDE)) for length in (height, width)))
 
 
 def _shadows(guidance: RolloutView, shade: Shade, T_world_robot: FloatArray) -> NDArray[np.bool_]:
     """What has come into a shadow, and out of one, shape [2, T, H, W]."""
     steps, height, width = guidance.robot_mask.shape
-    rows, columns = (represented(length, min(length, SHADOW_SIDE)) for length in (height, width))
-    at = np.ix_(rows, columns)
+    at = _places(height, width)
     T_robot_camera = invert(T_world_robot) @ guidance.T_world_camera
     depth = guidance.points[(slice(None), *at, 2)]
     points = np.moveaxis(points_in_robot(depth, guidance.camera.rays()[at], T_robot_camera), 1, -1)
     masks = np.stack(shade.changes(points.reshape(steps, -1, 3))).reshape(2, *depth.shape)
-    nearest = np.ix_(*(np.arange(length) * len(few) // length for length, few in ((height, rows), (width, columns))))
+    nearest = np.ix_(
+        *(np.arange(length) * few // length for length, few in zip((height, width), depth.shape[1:], strict=True))
+    )
     return masks[(slice(None), slice(None), *nearest)]
 
 

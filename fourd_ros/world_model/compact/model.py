@@ -11,6 +11,7 @@ from fourd_ros.model_io.folder import find_model
 from fourd_ros.records import Rollout, RolloutView
 from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, WorldModel
 from fourd_ros.world_model.compact.dynamics import PointDynamics
+from fourd_ros.world_model.compact.floors import Floor, find_floors, lay_floors
 from fourd_ros.world_model.compact.generator import VideoGenerator
 from fourd_ros.world_model.compact.lighting import Lamp, Shade, find_lamp
 from fourd_ros.world_model.compact.points import PointsModel
@@ -57,6 +58,7 @@ class CompactModel(WorldModel):
         started = time.perf_counter()
         scene = understand(question.robot, question.observation)
         lamps = {name: find_lamp(question.robot, scene, name) for name in question.views}
+        floors = find_floors(scene)
         count, done = len(question.candidates), 0
 
         def half(part: float) -> None:
@@ -65,7 +67,7 @@ class CompactModel(WorldModel):
         rollouts = self._points.imagine(question, checkpoint=half)
         for _, samples in groupby(rollouts, key=lambda rollout: rollout.candidate):
             futures = list(samples)
-            videos = {name: self._paint(question, scene, name, lamps[name], futures) for name in question.views}
+            videos = {name: self._paint(question, scene, name, lamps[name], floors, futures) for name in question.views}
             done += 1
             checkpoint(done / count)
             seconds = (time.perf_counter() - started) / len(futures)
@@ -80,13 +82,20 @@ class CompactModel(WorldModel):
             started = time.perf_counter()
 
     def _paint(
-        self, question: Question, scene: Scene, name: str, lamp: Lamp | None, futures: Sequence[Rollout]
+        self,
+        question: Question,
+        scene: Scene,
+        name: str,
+        lamp: Lamp | None,
+        floors: Sequence[Floor],
+        futures: Sequence[Rollout],
     ) -> list[RolloutView]:
         """One camera's video of every sample; the first is the most probable one."""
+        root = question.observation.T_world_robot
         return self._generator.generate(
-            [future.views[name] for future in futures],
+            [lay_floors(future.views[name], floors, root) for future in futures],
             question.observation.views[name],
             [Shade.of(lamp, question.robot, scene, future.joints.positions, future.objects) for future in futures],
             seeds=[None if future.sample == 0 else future.seed for future in futures],
-            T_world_robot=question.observation.T_world_robot,
+            T_world_robot=root,
         )

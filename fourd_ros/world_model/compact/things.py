@@ -11,18 +11,16 @@ from scipy.spatial import KDTree
 
 from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.geometry.voxel import reduce
-from fourd_ros.records import FloatArray, Mask, Points, View
+from fourd_ros.records import FloatArray, Mask, Points
+from fourd_ros.world_model.compact.seen import Seen, supports_of, within
 from fourd_ros.world_model.compositing import HELD_LABEL
 from fourd_ros.world_model.scene import Scene
-from fourd_ros.world_model.supports import Support, find_supports
+from fourd_ros.world_model.supports import Support
 
 Indices = NDArray[np.intp]
 
 FIRST_LABEL = HELD_LABEL
 """Labels of things begin here (as in ``fourd_msgs/RolloutFrame``)."""
-
-SAMPLES = 3000
-"""Points of a view that supports are looked for in."""
 
 LEAST_HEIGHT = 0.006
 LEAST_SIGMAS = 4.0
@@ -94,8 +92,8 @@ def find_things(scene: Scene, *, max_things: int = 8, reach: float = 1.1) -> tup
     Returns:
         The held thing first, then the others, nearest to the robot's links first.
     """
-    seen = [_Seen.of(scene, name, reach) for name in scene.observation.views]
-    supports = _supports(seen, reach)
+    seen = [Seen.of(scene, name, reach) for name in scene.observation.views]
+    supports = supports_of(seen, reach)
     found = _components(seen, supports, reach) if supports else []
     found.sort(key=lambda pixels: _distance_to_robot(scene, seen, pixels))
     held = [[view.held for view in seen]] if scene.holds_something else []
@@ -107,71 +105,7 @@ def find_things(scene: Scene, *, max_things: int = 8, reach: float = 1.1) -> tup
     )
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """One view, in the frame of the robot's root.
-
-    Args:
-        view: what was seen.
-        T_robot_camera: shape [4, 4].
-        robot: pixels of the robot, shape [H, W].
-        free: pixels of neither the robot nor what it holds, at depths within its reach, shape [H, W].
-        held: pixels of what it holds, shape [H, W].
-    """
-
-    view: View
-    T_robot_camera: FloatArray
-    robot: Mask
-    free: Mask
-    held: Mask
-
-    @classmethod
-    def of(cls, scene: Scene, name: str, reach: float) -> "_Seen":
-        view, robot, held = scene.observation.views[name], scene.robot[name], scene.held[name]
-        T_robot_camera = invert(scene.observation.T_world_robot) @ view.T_world_camera
-        root = np.float32(invert(T_robot_camera)[2, 3])
-        near = np.abs(view.points[..., 2] - root) < reach
-        return cls(view, T_robot_camera, robot, near & ~robot & ~held, held)
-
-    @property
-    def depth(self) -> NDArray[np.float32]:
-        """Of every pixel, row by row [m], shape [H * W]."""
-        return np.asarray(self.view.points.reshape(-1, 3)[:, 2])
-
-    @property
-    def pixel_size(self) -> float:
-        """Distance between neighbouring pixels at a depth of 1 m [m]."""
-        return 1 / float(self.view.camera.K[0, 0])
-
-    def in_robot(self, chosen: NDArray[np.intp]) -> Points:
-        """Chosen pixels (flat indices) as points, shape [N, 3]."""
-        return np.asarray(apply(self.T_robot_camera, self.view.points.reshape(-1, 3)[chosen]))
-
-    def heights(self, support: Support) -> NDArray[np.float32]:
-        """Of all pixels over a support [m], shape [H, W]."""
-        normal = np.array([*-support.slope, 1.0])
-        direction = normal @ self.T_robot_camera[:3, :3]
-        offset = normal @ self.T_robot_camera[:3, 3] - support.height
-        return np.asarray(self.view.points @ direction.astype(np.float32) + np.float32(offset))
-
-
-def _supports(seen: Sequence[_Seen], reach: float) -> tuple[Support, ...]:
-    """Supports within reach, from an even sample of every view."""
-    points, areas = [], []
-    for view in seen:
-        chosen = np.flatnonzero(view.free)
-        chosen = chosen[:: max(1, len(chosen) // SAMPLES)]
-        here = view.in_robot(chosen)
-        inside = _within(here, reach)
-        here, chosen = here[inside], chosen[inside]
-        depth = view.view.points.reshape(-1, 3)[chosen, 2]
-        drop = np.abs(here[:, 2] - view.T_robot_camera[2, 3])
-        points.append(here)
-        areas.append(depth**3 / np.maximum(drop, 0.05) * view.pixel_size**2)
-    return find_supports(np.concatenate(points), np.concatenate(areas))
-
-
-def _components(seen: Sequence[_Seen], supports: Sequence[Support], reach: float) -> list[list[Mask]]:
+def _components(seen: Sequence[Seen], supports: Sequence[Support], reach: float) -> list[list[Mask]]:
     """Pixels of every thing, one mask a view."""
     heights = [_over_support(view, supports) for view in seen]
     seeds = [_seeds(view, height, reach) for view, height in zip(seen, heights, strict=True)]
@@ -184,19 +118,15 @@ def _components(seen: Sequence[_Seen], supports: Sequence[Support], reach: float
     return [[image == label for image in images] for label in range(1, count + 1)]
 
 
-def _seeds(view: _Seen, height: NDArray[np.float32], reach: float) -> Indices:
+def _seeds(view: Seen, height: NDArray[np.float32], reach: float) -> Indices:
     """Pixels that stand out from their support within reach, except those beside the robot."""
     chosen = np.flatnonzero(view.free & (height > 1.0))
-    chosen = chosen[_within(view.in_robot(chosen), reach)]
+    chosen = chosen[within(view.in_robot(chosen), reach)]
     rim = np.zeros(len(chosen), bool)
     for step in np.ndindex(2 * RIM + 1, 2 * RIM + 1):
         other, inside = _neighbours(chosen, view.robot.shape, (step[0] - RIM, step[1] - RIM))
         rim |= inside & view.robot.reshape(-1)[other]
     return chosen[~rim]
-
-
-def _within(points: Points, reach: float) -> Mask:
-    return np.asarray((points * points).sum(axis=1) < reach * reach)
 
 
 def _neighbours(chosen: Indices, shape: tuple[int, ...], step: tuple[int, int]) -> tuple[Indices, Mask]:
@@ -207,7 +137,7 @@ def _neighbours(chosen: Indices, shape: tuple[int, ...], step: tuple[int, int]) 
     return np.where(inside, rows * shape[1] + columns, 0), inside
 
 
-def _over_support(view: _Seen, supports: Sequence[Support]) -> NDArray[np.float32]:
+def _over_support(view: Seen, supports: Sequence[Support]) -> NDArray[np.float32]:
     """Height over the highest support below every pixel, in units of what stands out from it, shape [H, W]."""
     result = np.full(view.free.shape, -np.inf, np.float32)
     for support in supports:
@@ -216,7 +146,7 @@ def _over_support(view: _Seen, supports: Sequence[Support]) -> NDArray[np.float3
     return result
 
 
-def _cluster(seen: Sequence[_Seen], seeds: Sequence[Indices], supports: Sequence[Support]) -> list[NDArray[np.int32]]:
+def _cluster(seen: Sequence[Seen], seeds: Sequence[Indices], supports: Sequence[Support]) -> list[NDArray[np.int32]]:
     """Number of the component of every seed, from 1; 0 for those that are no thing.
 
     Points are one thing that are near to each other, or whose pixels are without a jump in depth. What hovers is
@@ -252,7 +182,7 @@ def _settled(nodes: Points, member: NDArray[np.int32], supports: Sequence[Suppor
     return member
 
 
-def _touching(view: _Seen, seeds: Indices, node: Indices) -> Indices:
+def _touching(view: Seen, seeds: Indices, node: Indices) -> Indices:
     """Nodes of neighbouring seeds without a jump in depth, shape [E, 2]."""
     node_of = np.full(view.free.size, -1)
     node_of[seeds] = node
@@ -283,7 +213,7 @@ def _numbers(nodes: Points, member: NDArray[np.int32], node: Indices, sizes: NDA
     return np.where(good, np.cumsum(good), 0).astype(np.int32)
 
 
-def _grown(view: _Seen, labels: NDArray[np.int32], eligible: Mask) -> NDArray[np.int32]:
+def _grown(view: Seen, labels: NDArray[np.int32], eligible: Mask) -> NDArray[np.int32]:
     """Labels spread to eligible neighbours without a jump in depth, shape [H, W]."""
     window = _around(labels > 0)
     eligible, outside = np.zeros_like(eligible), eligible
@@ -302,7 +232,7 @@ def _grown(view: _Seen, labels: NDArray[np.int32], eligible: Mask) -> NDArray[np
 
 
 def _with_strays(
-    seen: Sequence[_Seen], supports: Sequence[Support], things: Sequence[Sequence[Mask]]
+    seen: Sequence[Seen], supports: Sequence[Support], things: Sequence[Sequence[Mask]]
 ) -> list[list[Mask]]:
     """Things [K][views] with what stands out close to them and is part of none: cut off by a finger, or its rim."""
     if not things or not supports:
@@ -332,7 +262,7 @@ def _around(mask: Mask) -> tuple[slice, slice]:
     )
 
 
-def _distance_to_robot(scene: Scene, seen: Sequence[_Seen], pixels: Sequence[Mask]) -> float:
+def _distance_to_robot(scene: Scene, seen: Sequence[Seen], pixels: Sequence[Mask]) -> float:
     """Between the middle of a thing and the nearest link [m]."""
     middle = np.concatenate(
         [view.in_robot(np.flatnonzero(mask)) for view, mask in zip(seen, pixels, strict=True)]
@@ -342,7 +272,7 @@ def _distance_to_robot(scene: Scene, seen: Sequence[_Seen], pixels: Sequence[Mas
 
 
 def _thing(
-    scene: Scene, seen: Sequence[_Seen], supports: Sequence[Support], pixels: Sequence[Mask], *, label: int, held: bool
+    scene: Scene, seen: Sequence[Seen], supports: Sequence[Support], pixels: Sequence[Mask], *, label: int, held: bool
 ) -> Thing:
     points = np.concatenate(
         [
