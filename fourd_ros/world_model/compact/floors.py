@@ -72,11 +72,22 @@ def lay_floors(view: RolloutView, floors: Sequence[Floor], T_world_robot: FloatA
         T_world_robot: pose of the robot's root, shape [4, 4].
     """
     points, rays = view.points.copy(), view.camera.rays()
-    for step, T_world_camera in enumerate(view.T_world_camera):
-        open_ = ~np.isfinite(points[step][..., 2]) & ~view.robot_mask[step]
+    unknown = ~np.isfinite(points[..., 2]) & ~view.robot_mask
+    for steps in _steps_by_pose(view.T_world_camera):
+        open_ = unknown[steps].any(axis=0)
         here = rays[open_].astype(np.float64)
         depth = np.full(len(here), np.inf)
         for floor in floors:
-            depth = np.minimum(depth, floor.depth(here, invert(T_world_robot) @ T_world_camera))
-        points[step][open_] = np.where(np.isfinite(depth), depth, np.nan)[:, None] * here
+            depth = np.minimum(depth, floor.depth(here, invert(T_world_robot) @ view.T_world_camera[steps[0]]))
+        laid = np.where(np.isfinite(depth), depth, np.nan)[:, None] * here
+        for step in steps:
+            points[step][unknown[step]] = laid[unknown[step][open_]]
     return replace(view, points=points)
+
+
+def _steps_by_pose(T_world_camera: FloatArray) -> list[list[int]]:
+    """Steps at which the camera stands alike."""
+    steps: dict[bytes, list[int]] = {}
+    for step, pose in enumerate(T_world_camera):
+        steps.setdefault(pose.tobytes(), []).append(step)
+    return list(steps.values())

@@ -1,7 +1,11 @@
 """Guidance video -> the video that a camera will see, at any resolution."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -43,11 +47,15 @@ class VideoGenerator:
         network: computes one step of the flow for a batch of clips.
         size: width and height of its frames [pixels].
         steps: frames of its clips.
+        threads: that work on the videos of a batch; None for as many as there are cores.
         sha256: of the model folder.
     """
 
-    def __init__(self, network: Network, *, size: int, steps: int, sha256: str = "") -> None:
+    def __init__(
+        self, network: Network, *, size: int, steps: int, threads: int | None = None, sha256: str = ""
+    ) -> None:
         self._network, self._size, self._steps = network, size, steps
+        self._threads = threads or os.cpu_count() or 1
         self.sha256 = sha256
 
     @classmethod
@@ -84,10 +92,11 @@ class VideoGenerator:
             from fourd_ros.model_io.loading import load_component
 
             loaded = load_component(folder, COMPONENT, allow_noncommercial=allow_noncommercial)
-            return cls(torch_network(loaded), size=size, steps=steps, sha256=opened.sha256)
+            return cls(torch_network(loaded), size=size, steps=steps, threads=threads, sha256=opened.sha256)
         if runtime != "onnx":
             raise InvalidInput(f"runtime '{runtime}'; there are 'onnx' and 'torch'")
-        return cls(_onnx_network(opened, processors, threads), size=size, steps=steps, sha256=opened.sha256)
+        network = _onnx_network(opened, processors, threads)
+        return cls(network, size=size, steps=steps, threads=threads, sha256=opened.sha256)
 
     def generate(
         self,
@@ -125,17 +134,17 @@ class VideoGenerator:
         root = np.eye(4) if T_world_robot is None else T_world_robot
         generators = [None if seed is None else np.random.default_rng(seed) for seed in seeds]
         parts: list[list[RolloutView]] = [[] for _ in guidance]
-        for frames in _chunks(len(guidance[0].rgb), self._steps) if guidance else ():
-            chunks = [_at(video, frames) for video in guidance]
-            parts_shades = [shade.at(frames) for shade in shades]
-            clips = [
-                _continued(clip_of(chunk, first, shade, size=self._size, T_world_robot=root), part)
-                for chunk, shade, part in zip(chunks, parts_shades, parts, strict=True)
-            ]
-            ends = self._flow(clips, generators, steps)
-            for index, (change, gains) in enumerate(zip(*ends, strict=True)):
-                video = improved(chunks[index], clips[index], change, gains, parts_shades[index], T_world_robot=root)
-                parts[index].append(video)
+        make_clip = partial(clip_of, size=self._size, T_world_robot=root)
+        improve = partial(improved, T_world_robot=root)
+        with ThreadPoolExecutor(min(self._threads, max(len(guidance), 1))) as pool:
+            for frames in _chunks(len(guidance[0].rgb), self._steps) if guidance else ():
+                chunks = [_at(video, frames) for video in guidance]
+                shaded = [shade.at(frames) for shade in shades]
+                made = pool.map(make_clip, chunks, repeat(first), shaded)
+                clips = [_continued(*pair) for pair in zip(made, parts, strict=True)]
+                ends = self._flow(clips, generators, steps)
+                for part, video in zip(parts, pool.map(improve, chunks, clips, *ends, shaded), strict=True):
+                    part.append(video)
         return [_joined(*pair) for pair in zip(guidance, parts, strict=True)]
 
     def _flow(
