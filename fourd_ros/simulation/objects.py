@@ -215,6 +215,10 @@ _GENERATORS = OBJECT_KINDS | BLOCK_KINDS
 FLAT_KINDS = ("box", "cylinder")
 
 
+DENSITY, FRICTION = (200.0, 800.0), (0.4, 1.0)
+"""What no camera shows: ranges of densities [kg/m^3] and sliding friction coefficients."""
+
+
 def sample_object(rng: np.random.Generator, *, name: str, kind: str) -> ObjectSpec:
     """An object of random size, mass, friction and look, standing at the origin."""
     colour, surface = sample_coloured(rng)
@@ -225,8 +229,8 @@ def sample_object(rng: np.random.Generator, *, name: str, kind: str) -> ObjectSp
         label=f"{colour} {kind}",
         size=body.size,
         parts=body.parts,
-        density=float(rng.uniform(200, 800)),
-        friction=float(rng.uniform(0.4, 1.0)),
+        density=float(rng.uniform(*DENSITY)),
+        friction=float(rng.uniform(*FRICTION)),
         rolling_friction=body.rolling_friction,
         grasp=body.grasp,
         flat_top=body.flat_top,

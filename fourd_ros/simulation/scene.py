@@ -10,12 +10,13 @@ from fourd_ros.robot.panda import PANDA_READY
 from fourd_ros.simulation.appearance import Appearance, Colour, sample_surface
 from fourd_ros.simulation.cameras import CAMERA_NAMES, CameraSpec, sample_camera
 from fourd_ros.simulation.fixtures import FixtureKind, FixtureSpec, sample_fixture
-from fourd_ros.simulation.objects import OBJECT_KINDS, ObjectSpec, sample_object
+from fourd_ros.simulation.objects import DENSITY, FRICTION, OBJECT_KINDS, ObjectSpec, sample_object
 from fourd_ros.simulation.parts import Vector
 
 FloatArray = NDArray[np.float64]
 
 WORKSPACE = ((0.34, 0.60), (-0.30, 0.30))
+TABLE_FRICTION = (0.4, 0.9)
 _CLEARANCE = 0.025
 _PLACEMENT_ATTEMPTS = 2000
 
@@ -134,7 +135,7 @@ def sample_scene(seed: int, options: SceneOptions = SceneOptions()) -> SceneSpec
         table=TableSpec(
             centre=(0.40, 0.0),
             size=(float(rng.uniform(1.2, 1.5)), float(rng.uniform(1.3, 1.7))),
-            friction=float(rng.uniform(0.4, 0.9)),
+            friction=float(rng.uniform(*TABLE_FRICTION)),
             appearance=sample_surface(rng),
         ),
         floor=sample_surface(rng),
@@ -197,6 +198,15 @@ def _sample_posture(rng: np.random.Generator) -> dict[str, float]:
     arm = {name: value for name, value in PANDA_READY.items() if "finger" not in name}
     shaken = {name: value + float(rng.uniform(-0.08, 0.08)) for name, value in arm.items()}
     return {**shaken, "panda_finger_joint1": PANDA_READY["panda_finger_joint1"]}
+
+
+def redraw_unseen(spec: SceneSpec, rng: np.random.Generator) -> SceneSpec:
+    """A scene that looks the same to every camera: densities and sliding frictions are drawn anew."""
+    objects = tuple(
+        replace(item, density=float(rng.uniform(*DENSITY)), friction=float(rng.uniform(*FRICTION)))
+        for item in spec.objects
+    )
+    return replace(spec, objects=objects, table=replace(spec.table, friction=float(rng.uniform(*TABLE_FRICTION))))
 
 
 def at_present(spec: SceneSpec, state: SceneState) -> SceneSpec:

@@ -20,7 +20,7 @@ from fourd_ros.simulation.model import FINGER_JOINT, ROBOT_ROOT
 from fourd_ros.simulation.motion import Chance, Motion
 from fourd_ros.simulation.noisy_depth import through_sensor
 from fourd_ros.simulation.recording import SOURCE, START_NS, describe_objects
-from fourd_ros.simulation.scene import SceneSpec
+from fourd_ros.simulation.scene import SceneSpec, redraw_unseen
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.simulation.tabletop_scene import CAMERA, find_split, suits, tabletop_scene
 
@@ -72,13 +72,16 @@ def record_tabletop(seed: int, split: str, *, options: TabletopOptions = Tableto
     return through_sensor(episode, seed=seed) if find_split(split).noisy_depth else episode
 
 
-def act_otherwise(seed: int, split: str, commanded: RobotTrajectory) -> FloatArray:
+def act_otherwise(
+    seed: int, split: str, commanded: RobotTrajectory, *, unseen: np.random.Generator | None = None
+) -> FloatArray:
     """What happens to the objects of an episode when the robot is commanded otherwise from its first frame on.
 
     Args:
         seed: of the episode.
         split: it belongs to.
         commanded: the other motion, time 0 = the first frame.
+        unseen: draws densities and frictions anew, which no camera shows; None keeps those of the episode.
 
     Returns:
         ``T_world_object`` at the frames of the episode, shape [T, N, 4, 4].
@@ -86,10 +89,18 @@ def act_otherwise(seed: int, split: str, commanded: RobotTrajectory) -> FloatArr
     drawn = _draw(seed, split)
     with Simulator(drawn.scene) as simulator:
         track, first = _carry_out(simulator, drawn)
-        simulator.data.qpos[:], simulator.data.qvel[:] = track.positions[first], track.velocities[first]
-        mujoco.mj_forward(simulator.model, simulator.data)
-        other = _follow(simulator, commanded.at(_instants(_WINDOW + 1)))
-    return other.poses[::SUBSTEPS]
+        if unseen is None:
+            return _go_on(simulator, track.positions[first], track.velocities[first], commanded)
+    with Simulator(redraw_unseen(drawn.scene, unseen)) as simulator:
+        return _go_on(simulator, track.positions[first], track.velocities[first], commanded)
+
+
+def _go_on(
+    simulator: Simulator, positions: FloatArray, velocities: FloatArray, commanded: RobotTrajectory
+) -> FloatArray:
+    simulator.data.qpos[:], simulator.data.qvel[:] = positions, velocities
+    mujoco.mj_forward(simulator.model, simulator.data)
+    return _follow(simulator, commanded.at(_instants(_WINDOW + 1))).poses[::SUBSTEPS]
 
 
 def commanded_motion(episode: Episode) -> RobotTrajectory:
