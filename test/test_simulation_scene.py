@@ -21,7 +21,7 @@ from fourd_ros.simulation.controller import SPEED_LIMITS
 from fourd_ros.simulation.model import GRIPPER_BODY, SERVOS, build_model
 from fourd_ros.simulation.objects import OBJECT_KINDS, sample_object
 from fourd_ros.simulation.rendering import ROBOT_ID, choose_backend
-from fourd_ros.simulation.scene import SceneOptions, sample_scene
+from fourd_ros.simulation.scene import SceneOptions, redraw_unseen, sample_scene
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.simulation.tasks import TASK_KINDS
 
@@ -51,6 +51,17 @@ def test_every_scene_has_room_for_what_its_task_needs(task: str) -> None:
         kinds = [item.kind for item in scene.objects]
         assert len(kinds) >= max(1, len(options.required_kinds))
         assert all(kind in choices for kind, choices in zip(kinds, options.required_kinds, strict=False))
+
+
+def test_what_no_camera_shows_can_be_drawn_anew() -> None:
+    scene = sample_scene(3)
+    other = redraw_unseen(scene, np.random.default_rng(0))
+    pairs = list(zip(scene.objects, other.objects, strict=True))
+    assert all(one.density != two.density and one.friction != two.friction for one, two in pairs)
+    assert scene.table.friction != other.table.friction
+    same = [replace(two, density=one.density, friction=one.friction) for one, two in pairs]
+    table = replace(other.table, friction=scene.table.friction)
+    assert replace(other, objects=tuple(same), table=table) == scene
 
 
 def test_objects_lie_inside_their_stated_box() -> None:
