@@ -102,6 +102,24 @@ def _imagine(what: str, row: str, *, at_most: float = math.inf) -> tuple[Figure,
     )
 
 
+def _rung(backend: str, *, at_most: float) -> tuple[Figure, ...]:
+    """What one rung takes for 3.2 s in 16 frames."""
+    small, large = (f"answer of {backend}, {size}, front" for size in ("128 x 128", "640 x 480"))
+    return (
+        *_imagine(f"{backend}, 128 x 128", small, at_most=at_most),
+        Figure(
+            what=f"{backend}, 128 x 128, beside real time",
+            value=at("times_real_time", what=small),
+            unit="× real time",
+            at_least=6.0,
+        ),
+        Figure(what=f"{backend}, 128 x 128, memory of the node", value=at("rss_mb", what=small), unit="MB"),
+        *_imagine(f"{backend}, 640 x 480", large),
+        Figure(what=f"{backend}, 640 x 480, memory of the node", value=at("rss_mb", what=large), unit="MB"),
+        *_imagine(f"{backend}, round trip, 128 x 128", f"round trip of {backend}, 128 x 128, front"),
+    )
+
+
 def _windows(size: int) -> tuple[Figure, ...]:
     return (
         Figure(
@@ -126,10 +144,22 @@ BENCHMARKS = (
         name="imagine",
         anchor="a plain copy of the bytes of the frames",
         figures=(
-            *_imagine("answer, 128 x 128", "answer, 16 steps, 128 x 128, front", at_most=50.0),
-            *_imagine("answer, 128 x 128, with wrist camera", "answer, 16 steps, 128 x 128, front+wrist"),
-            *_imagine("answer, 640 x 480", "answer, 16 steps, 640 x 480, front"),
-            *_imagine("round trip, 128 x 128", "round trip, 16 steps, 128 x 128, front"),
+            *_rung("kinematic", at_most=50.0),
+            *_imagine("kinematic, 128 x 128, with wrist camera", "answer of kinematic, 128 x 128, front+wrist"),
+            *_rung("points", at_most=120.0),
+            *_rung("compact", at_most=500.0),
+            Figure(
+                what="8 samples of compact beside one",
+                value=at("ratio", what="8 samples of compact, 128 x 128"),
+                unit="×",
+                at_most=4.0,
+            ),
+            Figure(
+                what="candidates scored by points",
+                value=at("candidates_per_s", what="64 candidates scored by points"),
+                unit="/s",
+                at_least=100.0,
+            ),
             Figure(what="cancel, p95", value=at("p95_ms", what="cancel"), unit="ms", at_most=70.0),
             Figure(
                 what="idle node",

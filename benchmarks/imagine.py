@@ -1,15 +1,19 @@
-"""Kinematic `Imagine`: from RGB-D in the node to the accepted result with serialised frames.
+"""`Imagine` on every rung: from RGB-D in the node to the accepted result with serialised frames.
 
 Two clocks. *Answer*: starts when the images, joints and transforms are in the node's observer as messages and stops
 when the result and all its frames are serialised; nothing is sent. *Round trip*: starts in a client in another
 process before the goal is sent and stops when result and frames have arrived there. The anchor beside them is a
-plain copy of the bytes of the frames. *Cancel*: from the client's request to the goal's final state at the client,
-while a model works in steps of 20 ms. Last, the active node's CPU time while nothing comes in.
+plain copy of the bytes of the frames. The gripper sweeps through a box within 3.2 s, imagined in 16 frames; each
+answer row has a process of its own, so its memory is that of one node with one rung. *Samples* and *candidates* ask
+the model itself: eight futures of one motion beside one, and motions scored by their objects alone, as a planner does.
+*Cancel*: from the client's request to the goal's final state at the client, while a model works in steps of 20 ms.
+Last, the active node's CPU time while nothing comes in.
 
-    python benchmarks/imagine.py [--repeat 40]
+    python benchmarks/imagine.py [--repeat 40] [--compact-model DIR]
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -17,11 +21,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import measure, percentiles, report, resident_mb
+from measure import measure, measure_side_by_side, percentiles, report, resident_mb
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "test"))
@@ -35,7 +40,9 @@ from rclpy.serialization import serialize_message  # noqa: E402
 from rig import Rig  # noqa: E402
 from rig_ros import RigPublisher  # noqa: E402
 
+from fourd_ros.demo.candidates import plan  # noqa: E402
 from fourd_ros.nodes.transport import use_large_messages  # noqa: E402
+from fourd_ros.world_model.base import ModelOptions, Question, backend_names, load_backend  # noqa: E402
 
 STEPS = 16
 STEP = 0.2
@@ -44,30 +51,52 @@ SETTLE_SECONDS = 6.0
 """After this the node has said what it waits for, and is idle."""
 
 STAMP = 5_000_000_000
+SAMPLES = 8
+CANDIDATES = 64
+SPREAD = 0.02
+"""Candidates differ by this in every joint [rad | m]."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=40, help="answers measured per row")
+    parser.add_argument("--compact-model", default="world_model_compact", help="weights of points and compact")
     args = parser.parse_args()
     use_large_messages()
-    rows: list[dict[str, Any]] = []
-    with rclpy.init(args=[]):
-        rows.append(answer_row(128, 128, ("front",), args.repeat))
-        rows.append(answer_row(128, 128, ("front", "wrist"), args.repeat))
-        rows.append(answer_row(640, 480, ("front",), args.repeat))
-        rows.append(round_trip_row(128, ("front",), args.repeat))
-        rows.append(cancel_row(args.repeat // 2))
-        rows.append(idle_row())
+    repeat, weights = args.repeat, args.compact_model
+    rows = [alone(answer_row, "kinematic", 128, 128, ("front", "wrist"), repeat, weights)]
+    for backend in backend_names():
+        rows.append(alone(answer_row, backend, 128, 128, ("front",), repeat, weights))
+        rows.append(alone(answer_row, backend, 640, 480, ("front",), repeat, weights))
+        rows.append(alone(round_trip_row, backend, 128, ("front",), repeat, weights))
+    rows.append(alone(samples_row, "compact", repeat, weights))
+    rows.append(alone(candidates_row, repeat, weights))
+    rows.append(alone(cancel_row, repeat // 2))
+    rows.append(alone(idle_row))
     report("imagine", rows)
 
 
-def answer_row(width: int, height: int, cameras: tuple[str, ...], repeat: int) -> dict[str, Any]:
+def alone(make_row: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """A row from a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(in_ros, (make_row, *arguments))
+
+
+def in_ros(make_row: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """A row with ROS running."""
+    use_large_messages()
+    with rclpy.init(args=[]):
+        return make_row(*arguments)
+
+
+def answer_row(
+    backend: str, width: int, height: int, cameras: tuple[str, ...], repeat: int, weights: str
+) -> dict[str, Any]:
     """Everything that the node does for one goal, without the transport."""
     from fourd_ros.bridge.rollouts import make_frame
     from fourd_ros.nodes.world_model import WorldModelNode
 
-    node = WorldModelNode(parameter_overrides=parameters(cameras))
+    node = WorldModelNode(parameter_overrides=parameters(cameras, backend, weights))
     node.trigger_configure()
     node.trigger_activate()
     publisher = RigPublisher(Node("rig"), Rig(size=height, width=width), cameras=cameras)
@@ -90,20 +119,71 @@ def answer_row(width: int, height: int, cameras: tuple[str, ...], repeat: int) -
     anchor = measure(lambda: copied.copy(), repeat=repeat)
     node.destroy_node()
     return {
-        "what": f"answer, {STEPS} steps, {width} x {height}, {'+'.join(cameras)}",
+        "what": f"answer of {backend}, {width} x {height}, {'+'.join(cameras)}",
         **{f"{name}_ms": value for name, value in timing.items()},
+        "times_real_time": STEPS * STEP / (timing["p95"] * 1e-3),
         "result_mb": sizes[-1] / 1e6,
         "memcpy_p50_ms": anchor["p50"],
         "rss_mb": resident_mb(),
     }
 
 
-def round_trip_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str, Any]:
+def samples_row(backend: str, repeat: int, weights: str) -> dict[str, Any]:
+    """Several futures of one motion beside one."""
+    model = load_backend(backend).from_options(ModelOptions(compact_model=weights))
+    question = make_question()
+    several = replace(question, num_samples=SAMPLES)
+    timing = measure_side_by_side(
+        {
+            "one": lambda: list(model.imagine(question, checkpoint=lambda fraction: None)),
+            "several": lambda: list(model.imagine(several, checkpoint=lambda fraction: None)),
+        },
+        repeat=max(repeat // 4, 3),
+    )
+    return {
+        "what": f"{SAMPLES} samples of {backend}, 128 x 128",
+        **{f"{name}_ms": value for name, value in timing["several"].items()},
+        "one_p50_ms": timing["one"]["p50"],
+        "ratio": timing["several"]["p50"] / timing["one"]["p50"],
+    }
+
+
+def candidates_row(repeat: int, weights: str) -> dict[str, Any]:
+    """How many motions a planner scores by what happens to the objects, in batches and without pictures."""
+    from fourd_ros.world_model.compact.points import PointsModel
+
+    model = PointsModel.from_options(ModelOptions(compact_model=weights))
+    question = make_question()
+    draws = np.random.default_rng(0).normal(scale=SPREAD, size=(CANDIDATES, len(question.candidates[0].joint_names)))
+    candidates = tuple(replace(c, positions=c.positions + draw) for c in question.candidates for draw in draws)
+    batch = replace(question, candidates=candidates)
+    timing = measure(lambda: model.predict(batch), repeat=max(repeat // 4, 3))
+    return {
+        "what": f"{CANDIDATES} candidates scored by points",
+        **{f"{name}_ms": value for name, value in timing.items()},
+        "candidates_per_s": CANDIDATES / (timing["p50"] * 1e-3),
+    }
+
+
+def make_question() -> Question:
+    """What the rows ask the node, without it."""
+    rig = Rig(size=128)
+    observation = rig.observation(views=("front",))
+    return Question(
+        robot=rig.robot,
+        observation=observation,
+        candidates=(plan(rig.robot, observation)[0].trajectory,),
+        times=STEP * np.arange(1, STEPS + 1),
+        views=("front",),
+    )
+
+
+def round_trip_row(backend: str, size: int, cameras: tuple[str, ...], repeat: int, weights: str) -> dict[str, Any]:
     """Goal and frames through two processes."""
     from fourd_ros.bridge.trajectories import trajectory_from_message
     from fourd_ros.client import WorldModelClient
 
-    with server(cameras), WorldModelClient.connect(timeout=30.0) as world:
+    with server(cameras, backend=backend, weights=weights), WorldModelClient.connect(timeout=30.0) as world:
         publisher = RigPublisher(world.node, Rig(size=size), cameras=cameras)
         candidate = trajectory_from_message(make_goal(publisher).candidates[0])
 
@@ -114,7 +194,7 @@ def round_trip_row(size: int, cameras: tuple[str, ...], repeat: int) -> dict[str
         answered(world, publisher, ask)
         timing = measure(ask, repeat=repeat, warmup=5)
     return {
-        "what": f"round trip, {STEPS} steps, {size} x {size}, {'+'.join(cameras)}",
+        "what": f"round trip of {backend}, {size} x {size}, {'+'.join(cameras)}",
         **{f"{name}_ms": value for name, value in timing.items()},
     }
 
@@ -170,8 +250,9 @@ def idle_row() -> dict[str, Any]:
     return {"what": "active node without input", "cpu_percent": 100 * used}
 
 
-def parameters(cameras: tuple[str, ...]) -> list[Parameter]:
-    return [Parameter("cameras", value=list(cameras)), Parameter("autostart", value=False)]
+def parameters(cameras: tuple[str, ...], backend: str, weights: str) -> list[Parameter]:
+    values = {"cameras": list(cameras), "autostart": False, "backends": [backend], "compact_model": weights}
+    return [Parameter(name, value=value) for name, value in values.items()]
 
 
 def feed(node: Any, publisher: RigPublisher) -> None:
@@ -196,20 +277,22 @@ def feed(node: Any, publisher: RigPublisher) -> None:
 
 
 def make_goal(publisher: RigPublisher) -> Any:
-    """Turn the robot by 0.6 rad within the horizon."""
-    from builtin_interfaces.msg import Duration
+    """The closed gripper sweeps through the box of the rig within the horizon."""
+    from builtin_interfaces.msg import Time
     from fourd_msgs.action import Imagine
-    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+    from std_msgs.msg import Header
 
-    horizon = STEPS * STEP
-    end = JointTrajectoryPoint(
-        positions=[0.6], time_from_start=Duration(sec=int(horizon), nanosec=round(horizon % 1 * 1e9))
-    )
-    return Imagine.Goal(candidates=[JointTrajectory(joint_names=["panda_joint1"], points=[end])], num_samples=1)
+    from fourd_ros.bridge.trajectories import trajectory_to_message
+
+    rig = publisher.rig
+    motion = plan(rig.robot, rig.observation())[0].trajectory
+    return Imagine.Goal(candidates=[trajectory_to_message(motion, Header(stamp=Time()))], num_samples=1)
 
 
 @contextmanager
-def server(cameras: tuple[str, ...], *, backend: str = "kinematic") -> Iterator["subprocess.Popen[bytes]"]:
+def server(
+    cameras: tuple[str, ...], *, backend: str = "kinematic", weights: str = ""
+) -> Iterator["subprocess.Popen[bytes]"]:
     """A world model node in another process."""
     command = [
         sys.executable,
@@ -219,6 +302,8 @@ def server(cameras: tuple[str, ...], *, backend: str = "kinematic") -> Iterator[
         "-p",
         f"cameras:=[{', '.join(cameras)}]",
     ]
+    if weights:
+        command += ["-p", f"compact_model:={weights}"]
     command += ["-p", f"backends:=['{backend}']", "-p", "image_reliability:=reliable", "--log-level", "error"]
     path = os.pathsep.join([str(ROOT / "test"), str(ROOT)])
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
