@@ -179,7 +179,7 @@ def coverage(objects: Sequence[ObjectMotion], truth: Truth) -> dict[str, float]:
 def deviations(objects: Sequence[ObjectMotion], truth: Truth) -> FloatArray:
     """Errors of the points that move, in truth or prediction, in the standard deviations that were predicted.
 
-    Infinite where a point moves in truth and belongs to no thing.
+    Infinite where no deviation was predicted: where a point moves in truth and belongs to no thing.
 
     Returns:
         Of M points at some time each, every coordinate, shape [M, 3].
@@ -192,6 +192,6 @@ def deviations(objects: Sequence[ObjectMotion], truth: Truth) -> FloatArray:
     sigma = np.zeros(moving.shape)
     for index, item in enumerate(objects):
         sigma[:, owner[pixels] == index] = item.sigma[:, None]
-    error = np.abs(predicted - true)[moving]
+    error, width = np.abs(predicted - true)[moving], sigma[moving][:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(error > 0, error / sigma[moving][:, None], 0.0)
+        return np.asarray(np.where(width > 0, error / width, np.inf))
