@@ -30,7 +30,7 @@ SOURCES = {
     "control_msgs": HERE.parent / "compat" / "control_msgs",
     "tf2_msgs": HERE.parent / "compat" / "tf2_msgs",
 }
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 RANGES = {
     "Imagine": (1000, 1049),
     "GetRolloutFrames": (1050, 1099),
