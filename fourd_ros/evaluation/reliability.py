@@ -77,11 +77,14 @@ def reliability(scores: ArrayLike, outcomes: ArrayLike, *, resamples: int = 1000
     )
 
 
+def equal_bins(scores: FloatArray) -> list[NDArray[np.intp]]:
+    """Indices of groups of neighbouring scores that are as equally large as can be, lowest first, at most `BINS`."""
+    return np.array_split(np.argsort(scores, kind="stable"), max(1, min(BINS, len(scores))))
+
+
 def _bins(pairs: FloatArray) -> FloatArray:
-    """Mean score, mean outcome and size of groups of neighbouring scores that are as equally large as can be."""
-    ordered = pairs[np.argsort(pairs[:, 0], kind="stable")]
-    groups = np.array_split(ordered, min(BINS, len(ordered)))
-    return np.array([[*group.mean(axis=0), len(group)] for group in groups])
+    """Mean score, mean outcome and size of the bins."""
+    return np.array([[*pairs[group].mean(axis=0), len(group)] for group in equal_bins(pairs[:, 0])])
 
 
 def _calibration_error(pairs: FloatArray) -> float:

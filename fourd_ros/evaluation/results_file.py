@@ -113,15 +113,16 @@ def aggregate_as_json(aggregate: Aggregate) -> dict[str, Any]:
     return {
         "method": aggregate.method,
         "metric": aggregate.metric.name,
-        "mean": _interval_as_json(aggregate.mean),
+        "mean": interval_as_json(aggregate.mean),
         "infinite": aggregate.infinite,
-        "difference": _interval_as_json(aggregate.difference) if aggregate.difference else None,
+        "difference": interval_as_json(aggregate.difference) if aggregate.difference else None,
         "verdict": aggregate.verdict.value if aggregate.verdict else None,
     }
 
 
-def _interval_as_json(interval: Interval) -> dict[str, Any]:
-    estimate, low, high = map(_encode, _numbers(interval))
+def interval_as_json(interval: Interval) -> dict[str, Any]:
+    """One interval of shape [] for scripts; null is unknown."""
+    estimate, low, high = map(number_as_json, _numbers(interval))
     return {"estimate": estimate, "low": low, "high": high, "count": int(interval.count)}
 
 
@@ -131,7 +132,7 @@ def _as_json(table: ResultTable) -> dict[str, Any]:
         "unit_name": table.unit_name,
         "baseline": table.baseline,
         "metrics": [asdict(metric) for metric in table.metrics],
-        "results": [[r.unit, r.method, r.metric, _encode(r.value)] for r in table.results()],
+        "results": [[r.unit, r.method, r.metric, number_as_json(r.value)] for r in table.results()],
     }
 
 
@@ -160,7 +161,7 @@ def _metric(given: Mapping[str, Any]) -> Metric:
     return Metric(**given)
 
 
-def _encode(value: float) -> float | str | None:
+def number_as_json(value: float) -> float | str | None:
     """JSON knows neither NaN nor infinity: null and ``"inf"``."""
     if math.isnan(value):
         return None
