@@ -1,10 +1,12 @@
 """Data sets become LeRobotDataset v3.0 folders and come back: exactly, resumably, and whatever the folder claims."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lerobot_rig import JOINTS, differences, made_dataset, made_episode, psnr
+from numpy.typing import NDArray
 
 from fourd_ros.cli import main
 from fourd_ros.data.depth_steps import to_metres, to_steps
@@ -407,6 +410,21 @@ def test_empty_places_beside_lerobots_tables_are_refused(copy: Path, tmp_path: P
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     with pytest.raises(InvalidDataset, match="lacks values"):
         read(plan_reading(copy, tmp_path / "back"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_films_leave_the_priority_of_the_process_as_it_is(tmp_path: Path, name: str) -> None:
+    before = os.sched_getscheduler(0)
+    during = []
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for level in range(6):
+            yield np.full((64, 64, 3), 40 * level, np.uint8)
+            during.extend(os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task"))
+
+    encode(pictures(), tmp_path / "film.mp4", rate=10, video=FORMATS[name])
+    assert os.sched_getscheduler(0) == before
+    assert os.SCHED_FIFO not in during
 
 
 def test_a_flipped_bit_in_a_table_is_noticed(copy: Path, tmp_path: Path) -> None:

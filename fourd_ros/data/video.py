@@ -1,7 +1,9 @@
 """Colour pictures in mp4 files, written and read one at a time (PyAV)."""
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count as counted
@@ -94,6 +96,8 @@ def encode(pictures: Iterable[Picture], path: Path, *, rate: float, video: Video
     try:
         with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
             stream = _video_stream(container, first.shape, rate, video)
+            with _priority_kept():
+                stream.codec_context.open()
             for picture in _all_of_one_size(first, pictures):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format=_RGB)))
             container.mux(stream.encode())
@@ -165,6 +169,27 @@ def _video_stream(container: Any, shape: tuple[int, ...], rate: float, video: Vi
     if video.pixels != _RGB:
         stream.codec_context.colorspace, stream.codec_context.color_range = _BT601, _LIMITED
     return stream
+
+
+@contextmanager
+def _priority_kept() -> Iterator[None]:
+    """SVT-AV1 makes its threads and the one that opens it real-time where it may (as root): all else would starve."""
+    before = {thread: _priority(thread) for thread in _threads()}
+    own = _priority(threading.get_native_id())
+    try:
+        yield
+    finally:
+        for thread in _threads():
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, *before.get(thread, own))
+
+
+def _threads() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/task")]
+
+
+def _priority(thread: int) -> tuple[int, os.sched_param]:
+    return os.sched_getscheduler(thread), os.sched_getparam(thread)
 
 
 def as_fraction(rate: float) -> Fraction:
