@@ -211,6 +211,24 @@ class UnknownTask(InvalidInput):
     kind = "unknown_task"
 
 
+class ContractViolated(InvalidInput):
+    """A world does not tell a policy what it needs to know, or takes no commands for its joints."""
+
+    kind = "contract_violated"
+
+
+class PolicyFailed(FourdError):
+    """A policy gave no answer in time, or none that a robot could follow."""
+
+    kind = "policy_failed"
+
+
+class JudgeFailed(FourdError):
+    """A judge of outcomes gave no answer that could be read."""
+
+    kind = "judge_failed"
+
+
 class NoObservation(FourdError):
     """The question cannot be asked yet: images, joints or transforms are missing."""
 

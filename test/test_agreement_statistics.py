@@ -255,6 +255,15 @@ def test_detectable_differences_have_the_sizes_of_textbooks_and_the_power_they_c
     assert difference < detectable_unpaired(starts, power=0.9)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"discordance": 1.2}, "discordance 1.2"), ({"discordance": 0.2, "power": 1.0}, "power 1.0")],
+)
+def test_probabilities_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        detectable_paired(50, **options)
+
+
 def _coverage(covers: Callable[[int], bool], runs: int) -> float:
     return float(np.mean([covers(seed) for seed in range(runs)]))
 

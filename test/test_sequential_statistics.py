@@ -21,9 +21,10 @@ def _capitals(outcomes: np.ndarray, mean: float, alpha: float) -> np.ndarray:
 
 
 def test_a_candidate_is_refused_once_a_gambler_is_rich() -> None:
-    outcomes = np.random.default_rng(0).beta(2, 1, ROWS_AT_ONCE + 200)
+    outcomes = np.random.default_rng(0).beta(2, 1, ROWS_AT_ONCE + 800)
     sequence = confidence_sequence(outcomes, confidence=0.9)
-    for mean in np.arange(0.05, 1, 0.05).round(2):
+    assert sequence.high[-1] < sequence.high[ROWS_AT_ONCE - 1], "some are refused in the second block of rows only"
+    for mean in [0.05, 0.3, 0.6, *np.arange(0.69, 0.73, 0.002).round(3), 0.8, 0.95]:
         rich = np.logical_or.accumulate(_capitals(outcomes, mean, 0.1) >= 1 / 0.1)
         tolerance = 1e-9
         refused = (sequence.low >= mean - tolerance) | (sequence.high <= mean + tolerance)

@@ -21,6 +21,7 @@ def detectable_unpaired(starts: int, *, rate: float = 0.5, confidence: float = 0
     Raises:
         ValueError: no starts, or a probability out of range.
     """
+    _check("rate", rate)
     return _smallest(
         starts,
         variance=2 * rate * (1 - rate),
@@ -49,6 +50,7 @@ def detectable_paired(starts: int, *, discordance: float, confidence: float = 0.
     Raises:
         ValueError: no starts, or a probability out of range.
     """
+    _check("discordance", discordance)
     return _smallest(starts, variance=discordance, lost=1.0, largest=discordance, confidence=confidence, power=power)
 
 
@@ -61,10 +63,13 @@ def _smallest(starts: int, *, variance: float, lost: float, largest: float, conf
         raise ValueError(f"{starts} start states; needed at least one")
     if not (0 < confidence < 1 and 0.5 <= power < 1):
         raise ValueError(f"confidence {confidence}, power {power}; needed 0 < confidence < 1 and 0.5 <= power < 1")
-    if largest < 0 or largest > 1:
-        raise ValueError("a rate or a discordance is not between 0 and 1")
     z_a, z_b = NormalDist().inv_cdf(0.5 + confidence / 2), NormalDist().inv_cdf(power)
     a, square = z_a * sqrt(variance), starts + lost * z_b**2
     root = a**2 * starts - square * (a**2 - z_b**2 * variance)
     smallest = (a * sqrt(starts) + sqrt(max(root, 0.0))) / square
     return smallest if root >= 0 and smallest <= largest else float("nan")
+
+
+def _check(name: str, value: float) -> None:
+    if value < 0 or value > 1:
+        raise ValueError(f"{name} {value}; needed a value between 0 and 1")

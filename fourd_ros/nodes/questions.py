@@ -10,7 +10,7 @@ import numpy as np
 from fourd_ros.bridge.times import duration_to_seconds, stamp_to_ns
 from fourd_ros.bridge.trajectories import trajectory_from_message
 from fourd_ros.errors import InvalidTrajectory, MissingCamera, TooLarge
-from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout, View
+from fourd_ros.records import FloatArray, Observation, RobotTrajectory
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.trajectory import check_trajectory, complete
 from fourd_ros.world_model.base import Question
@@ -158,24 +158,3 @@ def _instants(goal: Any, candidates: Sequence[RobotTrajectory], default_step: fl
     if steps > max_steps:
         raise TooLarge(f"horizon {horizon:.2f} s at {step:.3f} s a step makes {steps} frames, at most {max_steps}")
     return step * np.arange(1, steps + 1)
-
-
-def observation_at_end(rollout: Rollout) -> Observation:
-    """The last frame of a rollout as the observation to continue from; its unknown points stay unknown."""
-    views = {
-        name: View(
-            camera=view.camera,
-            T_world_camera=view.T_world_camera[-1],
-            rgb=view.rgb[-1],
-            points=view.points[-1],
-            mounted_on=view.mounted_on,
-        )
-        for name, view in rollout.views.items()
-    }
-    return Observation(
-        stamp_ns=rollout.stamp_ns + round(rollout.times[-1] * 1e9),
-        frame=rollout.frame,
-        views=views,
-        joint_positions=dict(zip(rollout.joints.joint_names, rollout.joints.positions[-1].tolist(), strict=True)),
-        T_world_robot=rollout.T_world_robot,
-    )

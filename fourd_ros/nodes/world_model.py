@@ -34,11 +34,12 @@ from fourd_ros.nodes.live_cloud import LiveCloud
 from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
 from fourd_ros.nodes.observer import RETRY_PERIOD, Depth, Observer, ObserverLimits
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
-from fourd_ros.nodes.questions import QuestionLimits, make_question, observation_at_end
+from fourd_ros.nodes.questions import QuestionLimits, make_question
 from fourd_ros.records import Observation, Pixels, Rollout
 from fourd_ros.robot.description import RobotDescription, load_description
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, backend_names
+from fourd_ros.world_model.imagined_state import observation_at_end
 from fourd_ros.world_model.ladder import Ladder
 from fourd_ros.world_model.rehearsal import rehearse
 from fourd_ros.world_model.store import RolloutStore
