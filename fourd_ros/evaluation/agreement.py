@@ -141,26 +141,9 @@ def judge_agreement(
     in_middle = np.asarray((rates[1] >= middle[0]) & (rates[1] <= middle[1]))
     in_group = np.ones(policies, dtype=bool) if group is None else _mask(group, policies)
     options = _Options(confidence=confidence, seed=seed)
-    episodes = episode_sums(imagined, true)
-    columns = [imagined.T, true.T, episodes, calibration_sums(claimed, true)]
-    ends = np.cumsum([part.shape[1] for part in columns[:-1]])
-
-    def statistics(means: FloatArray) -> FloatArray:
-        of_imagined, of_true, of_episodes, of_calibration = np.split(means, ends, axis=-1)
-        of_rates = rate_agreement(of_imagined, of_true, middle=in_middle, group=in_group)
-        return np.stack([*of_rates, *episode_agreement(of_episodes), calibration_error(of_calibration)], axis=-1)
-
-    of_all = bootstrap_of_means(
-        np.concatenate(columns, axis=1),
-        statistics,
-        lowest=[*LOWEST, *np.zeros(len(EpisodeAgreement._fields) + 1)],
-        highest=1.0,
-        centred=[*CENTRED, *np.ones(len(EpisodeAgreement._fields) + 1, dtype=bool)],
-        resamples=resamples,
-        **options,
+    of_rates, of_episodes, of_calibration = _over_starts(
+        imagined, true, claimed, middle=in_middle, group=in_group, resamples=resamples, options=options
     )
-    *intervals, of_calibration = (of_all[k] for k in range(len(of_all.estimate)))
-    of_rates = RateAgreement(*intervals[: len(RateAgreement._fields)])
     r = float(of_rates.pearson.estimate)
     return Agreement(
         imagined_rates=_wilson_by_policy(imagined, confidence),
@@ -174,13 +157,46 @@ def judge_agreement(
         fisher=fisher_interval(r, int(np.isfinite(rates[0] - rates[1]).sum()), confidence=confidence),
         leave_one_out=_range(r, leave_one_out(*rates)),
         permutation_p=permutation_p(*rates, permutations=resamples, seed=seed),
-        episodes=EpisodeAgreement(*intervals[len(RateAgreement._fields) :]),
-        episodes_wilson=wilson_agreement(episodes.sum(axis=0), confidence=confidence),
+        episodes=of_episodes,
+        episodes_wilson=wilson_agreement(episode_sums(imagined, true).sum(axis=0), confidence=confidence),
         calibration_error=of_calibration,
         ceiling=ceiling(true, middle=in_middle, group=in_group, splits=resamples, **options),
         detectable_unpaired=detectable_unpaired(starts, confidence=confidence),
         detectable_paired=detectable_paired(starts, discordance=mean_discordance(true), confidence=confidence),
     )
+
+
+def _over_starts(
+    imagined: FloatArray,
+    true: FloatArray,
+    claimed: FloatArray,
+    *,
+    middle: BoolArray,
+    group: BoolArray,
+    resamples: int,
+    options: _Options,
+) -> tuple[RateAgreement[Interval], EpisodeAgreement[Interval], Interval]:
+    """Bootstrap of rates, single outcomes and calibration error, all from the same draws of start states."""
+    columns = [imagined.T, true.T, episode_sums(imagined, true), calibration_sums(claimed, true)]
+    ends = np.cumsum([part.shape[1] for part in columns[:-1]])
+
+    def statistics(means: FloatArray) -> FloatArray:
+        of_imagined, of_true, of_episodes, of_calibration = np.split(means, ends, axis=-1)
+        of_rates = rate_agreement(of_imagined, of_true, middle=middle, group=group)
+        return np.stack([*of_rates, *episode_agreement(of_episodes), calibration_error(of_calibration)], axis=-1)
+
+    of_all = bootstrap_of_means(
+        np.concatenate(columns, axis=1),
+        statistics,
+        lowest=[*LOWEST, *np.zeros(len(EpisodeAgreement._fields) + 1)],
+        highest=1.0,
+        centred=[*CENTRED, *np.ones(len(EpisodeAgreement._fields) + 1, dtype=bool)],
+        resamples=resamples,
+        **options,
+    )
+    *intervals, of_calibration = (of_all[k] for k in range(len(of_all.estimate)))
+    rates, episodes = intervals[: len(RateAgreement._fields)], intervals[len(RateAgreement._fields) :]
+    return RateAgreement(*rates), EpisodeAgreement(*episodes), of_calibration
 
 
 def mean_discordance(outcomes: FloatArray) -> float:
