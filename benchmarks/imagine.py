@@ -157,7 +157,7 @@ def candidates_row(repeat: int, weights: str) -> dict[str, Any]:
     draws = np.random.default_rng(0).normal(scale=SPREAD, size=(CANDIDATES, len(question.candidates[0].joint_names)))
     candidates = tuple(replace(c, positions=c.positions + draw) for c in question.candidates for draw in draws)
     batch = replace(question, candidates=candidates)
-    timing = measure(lambda: model.predict(batch), repeat=max(repeat // 4, 3))
+    timing = measure(lambda: model.predict(batch, judged=False), repeat=max(repeat // 4, 3))
     return {
         "what": f"{CANDIDATES} candidates scored by points",
         **{f"{name}_ms": value for name, value in timing.items()},

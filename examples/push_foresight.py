@@ -15,7 +15,6 @@ from fourd_ros.simulation.controller import TrajectoryFollower
 from fourd_ros.simulation.scene import SceneSpec
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.world_model.base import Question, WorldModel
-from fourd_ros.world_model.compact.points import PointsModel
 
 TICK = 0.02
 """Between set points in the simulator, as in its node [s]."""
@@ -79,14 +78,10 @@ class Imagination:
             times=np.array([max(motion.times[-1] for motion in motions)]),
             views=tuple(situation.observation.views)[:1],
         )
-        futures = [self._end(situation, objects) for objects in self._objects(question)]
+        forecasts = self._model.predict(question, judged=False)
+        futures = [self._end(situation, forecast.objects) for forecast in forecasts]
         places, disturbance = zip(*futures, strict=True)
         return Ends(places=np.array(places), disturbance=np.array(disturbance))
-
-    def _objects(self, question: Question) -> Sequence[Sequence[ObjectMotion]]:
-        if isinstance(self._model, PointsModel):
-            return self._model.predict(question)
-        return [rollout.objects for rollout in self._model.imagine(question, checkpoint=lambda _: None)]
 
     def _end(self, situation: Situation, objects: Sequence[ObjectMotion]) -> tuple[FloatArray, float]:
         """Place and disturbance at the end; what the model does not speak of stays."""

@@ -151,8 +151,9 @@ def test_samples_differ_in_what_is_not_known(models: dict[str, WorldModel], ques
 def test_motions_alone_are_the_same(models: dict[str, WorldModel], question: Question) -> None:
     points = models["points"]
     assert isinstance(points, PointsModel)
-    for objects, rollout in zip(points.predict(question), ask(points, question), strict=True):
-        for quick, shown in zip(objects, rollout.objects, strict=True):
+    for forecast, rollout in zip(points.predict(question), ask(points, question), strict=True):
+        assert forecast.trust == pytest.approx(rollout.trust)
+        for quick, shown in zip(forecast.objects, rollout.objects, strict=True):
             np.testing.assert_allclose(quick.motion, shown.motion, atol=1e-5)
 
 

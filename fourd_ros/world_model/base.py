@@ -1,15 +1,15 @@
 """The question, the model that answers it, and the registry of models."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 
 from fourd_ros.errors import InvalidTrajectory, LicenceRefused, MissingCamera, TooLarge, UnknownBackend
 from fourd_ros.model_io.onnx_session import PREFERENCE, Processor
-from fourd_ros.records import FloatArray, Observation, RobotTrajectory, Rollout
+from fourd_ros.records import FloatArray, ObjectMotion, Observation, RobotTrajectory, Rollout, RolloutFlags
 from fourd_ros.registries import find_registered
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.cost import Workload
@@ -66,6 +66,23 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What one candidate does to things: a `Rollout` without pictures.
+
+    Args:
+        objects: what moves besides the robot; what is in none of them stays.
+        trust: 0 (none) to 1; NaN unknown.
+        flags: caveats.
+        model_sha256: hash of the weights, empty where there are none.
+    """
+
+    objects: tuple[ObjectMotion, ...]
+    trust: float
+    flags: RolloutFlags
+    model_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """What rungs with weights are made of, and what runs them.
 
@@ -108,6 +125,20 @@ class WorldModel(ABC):
     @abstractmethod
     def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:
         """Yield ``len(candidates) * num_samples`` rollouts, calling `checkpoint` between steps."""
+
+    def predict(self, question: Question, *, judged: bool = True) -> Sequence[Forecast]:
+        """The most probable future of every candidate without pictures, as fast as the model can.
+
+        Args:
+            question: `num_samples` is not looked at, nor `views` by models that predict things alone.
+            judged: with trust and flags, which may cost as much as the prediction; models that make them anyway
+                always give them.
+        """
+        rollouts = self.imagine(replace(question, num_samples=1), checkpoint=lambda _: None)
+        return [
+            Forecast(objects=one.objects, trust=one.trust, flags=one.flags, model_sha256=one.model_sha256)
+            for one in rollouts
+        ]
 
 
 # From the quickest rung to the best one; a module is imported only when its rung is asked for.

@@ -73,7 +73,7 @@ class ImaginedState:
         times = np.unique(np.concatenate([known, [max(now - INSTANT, 0.0), now], now + given.times]))
         positions = before.at(times)
         ahead = times >= now
-        positions[np.ix_(ahead, columns)] = given.at(times[ahead] - now)
+        positions[np.ix_(ahead.nonzero()[0], np.array(columns, np.intp))] = given.at(times[ahead] - now)
         self._times, self._positions = times, positions
 
     def advance(self, times: FloatArray) -> list[Rollout]:

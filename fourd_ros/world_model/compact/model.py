@@ -9,7 +9,7 @@ from typing import Any, Self
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.records import Rollout, RolloutView
-from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, WorldModel
+from fourd_ros.world_model.base import Checkpoint, Forecast, ModelOptions, Question, WorldModel
 from fourd_ros.world_model.compact.dynamics import PointDynamics
 from fourd_ros.world_model.compact.floors import Floor, find_floors, lay_floors
 from fourd_ros.world_model.compact.generator import VideoGenerator
@@ -80,6 +80,11 @@ class CompactModel(WorldModel):
                     compute_time=seconds,
                 )
             started = time.perf_counter()
+
+    def predict(self, question: Question, *, judged: bool = True) -> Sequence[Forecast]:
+        """What rung 2 predicts: the generator moves nothing."""
+        forecasts = self._points.predict(question, judged=judged)
+        return [replace(one, model_sha256=self._generator.sha256) for one in forecasts]
 
     def _paint(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.records import FloatArray, Mask, ObjectMotion, Observation, Rollout, RolloutFlags
-from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, WorldModel
+from fourd_ros.world_model.base import Checkpoint, Forecast, ModelOptions, Question, WorldModel
 from fourd_ros.world_model.compact.dynamics import PointDynamics, ThingMotions
 from fourd_ros.world_model.compact.gripper_path import SUBSTEP, GripperPath
 from fourd_ros.world_model.compact.things import Thing, find_things
@@ -82,13 +82,16 @@ class PointsModel(WorldModel):
                 )
                 started = time.perf_counter()
 
-    def predict(self, question: Question) -> Sequence[Objects]:
-        """The most probable motions of every thing for every candidate, without pictures: what a planner needs.
-
-        Args:
-            question: `views` and `num_samples` are not looked at.
-        """
-        return self._predict(question, understand(question.robot, question.observation)).objects(question.seed, 0)
+    def predict(self, question: Question, *, judged: bool = True) -> Sequence[Forecast]:
+        """The most probable motions of every thing for every candidate: what a planner needs."""
+        predicted = self._predict(question, understand(question.robot, question.observation))
+        forecasts = []
+        for candidate, objects in enumerate(predicted.objects(question.seed, 0)):
+            trust, flags = math.nan, RolloutFlags.NONE
+            if judged:
+                trust, flags = self._judge(question, predicted.path, candidate, objects)
+            forecasts.append(Forecast(objects=objects, trust=trust, flags=flags, model_sha256=self._dynamics.sha256))
+        return forecasts
 
     def _predict(self, question: Question, scene: Scene) -> "_Prediction":
         things = find_things(scene)
