@@ -13,6 +13,7 @@ import pytest
 from fourd_ros.cli import main
 from fourd_ros.data.episode import ROBOT_ID, Episode, EpisodeView
 from fourd_ros.errors import InvalidEpisode
+from fourd_ros.evaluation.goal import Goal
 from fourd_ros.evaluation.metric import Metric
 from fourd_ros.evaluation.reliability import reliability
 from fourd_ros.evaluation.results import Result, ResultTable
@@ -56,7 +57,6 @@ from fourd_ros.evaluation.world_model import (
     judge,
     simulated_robot,
 )
-from fourd_ros.evaluation.world_model_goals import Goal
 from fourd_ros.evaluation.world_model_overview import overview, trust_table
 from fourd_ros.evaluation.world_model_pictures import reliability_diagram
 from fourd_ros.evaluation.world_model_results import SplitResults

@@ -3,19 +3,24 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import InvalidResults
+from fourd_ros.errors import InvalidResults, TooLarge
+from fourd_ros.evaluation.statistics import mean_of_known
 from fourd_ros.whole_file import write_whole
 
 FloatArray = NDArray[np.float64]
 
 IMAGINED, TRUE = "imagined", "true"
+
+MAX_BYTES = 500_000_000
+"""Largest file that is read."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -54,6 +59,11 @@ class Outcome:
     trust: float = math.nan
     abstained: bool = False
     seconds: float = math.nan
+
+    @property
+    def counts(self) -> bool:
+        """Whether it tells of success: neither invalid nor abstained, nor unknown for another reason."""
+        return self.success is not None and not self.invalid and not self.abstained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +108,32 @@ def read_units(path: Path) -> list[UnitResult]:
 
     Raises:
         InvalidResults: the file is missing, lacks a column, holds something else or a unit twice.
+        TooLarge: it is larger than `MAX_BYTES`.
     """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise TooLarge(f"'{path}' has {path.stat().st_size / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} are read")
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise InvalidResults(f"'{path}' has the columns {reader.fieldnames}, needed are {list(COLUMNS)}")
             results = [from_row(row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
+    except (OSError, csv.Error, ValueError) as error:
         raise InvalidResults(f"'{path}' holds no units: {error}") from error
-    if len({result.unit for result in results}) < len(results):
-        raise InvalidResults(f"'{path}' holds a unit twice")
+    check_distinct(results, what=f"'{path}'")
     return results
+
+
+def check_distinct(results: Iterable[UnitResult], *, what: str) -> None:
+    """See that no unit is there twice.
+
+    Raises:
+        InvalidResults: one is; `what` names where.
+    """
+    times = Counter(result.unit for result in results)
+    twice = [unit for unit, number in times.items() if number > 1]
+    if twice:
+        raise InvalidResults(f"{what} holds {len(twice)} units more than once, such as {twice[0]}; needed is each once")
 
 
 def to_row(result: UnitResult) -> dict[str, str]:
@@ -120,12 +144,14 @@ def to_row(result: UnitResult) -> dict[str, str]:
     return row | {name: getattr(result, name) for name in _REST}
 
 
-def from_row(row: dict[str, str]) -> UnitResult:
+def from_row(row: Mapping[str, str]) -> UnitResult:
     """What `to_row` told.
 
     Raises:
-        ValueError: a text is no number.
+        ValueError: there are too many or too few cells, a text is no number, or a number out of range.
     """
+    if set(row) != set(COLUMNS) or None in row.values():
+        raise ValueError(f"a row holds {sum(cell is not None for cell in row.values())} cells, needed {len(COLUMNS)}")
     unit = Unit(task=row["task"], policy=row["policy"], start=int(row["start"]), seed=int(row["seed"]))
     worlds = {world: _outcome({name: row[f"{world}_{name}"] for name in _OUTCOME}) for world in (IMAGINED, TRUE)}
     imagined = worlds[IMAGINED]
@@ -142,24 +168,20 @@ def rate_tables(results: Sequence[UnitResult], task: str) -> tuple[tuple[str, ..
         task: the one that is wanted.
 
     Returns:
-        policies in alphabetic order; imagined successes, imagined probabilities and true successes (0, 1, or NaN where
-        unknown), each a mean over the seeds of a start, shape [P, S].
+        policies in alphabetic order; imagined successes, imagined probabilities and true successes (0, 1, or NaN for
+        what does not count), each a mean over the seeds of a start, shape [P, S].
     """
     own = [result for result in results if result.unit.task == task]
     policies = tuple(sorted({result.unit.policy for result in own}))
-    starts = sorted({result.unit.start for result in own})
+    row = {policy: number for number, policy in enumerate(policies)}
+    column = {start: number for number, start in enumerate(sorted({result.unit.start for result in own}))}
     cells: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
     for result in own:
-        place = policies.index(result.unit.policy), starts.index(result.unit.start)
-        true = math.nan if result.true is None else _number(result.true.success)
-        value = (_number(result.imagined.success), _number(result.imagined.probability), true)
-        cells.setdefault(place, []).append(value)
-    tables = np.full((3, len(policies), len(starts)), np.nan)
-    for (policy, start), values in cells.items():
-        known = np.array(values)
-        for table, column in zip(tables, known.T, strict=True):
-            finite = column[np.isfinite(column)]
-            table[policy, start] = finite.mean() if len(finite) else math.nan
+        values = (_success(result.imagined), _probability(result.imagined), _success(result.true))
+        cells.setdefault((row[result.unit.policy], column[result.unit.start]), []).append(values)
+    tables = np.full((3, len(row), len(column)), np.nan)
+    for place, seeds in cells.items():
+        tables[:, *place] = mean_of_known(np.array(seeds))
     return policies, tables[0], tables[1], tables[2]
 
 
@@ -168,9 +190,9 @@ def _outcome(row: dict[str, str]) -> Outcome | None:
         return None
     return Outcome(
         success=None if row["success"] == "" else _flag(row["success"]),
-        probability=float(row["probability"]),
+        probability=_share(row["probability"]),
         invalid=row["invalid"],
-        trust=float(row["trust"]),
+        trust=_share(row["trust"]),
         abstained=_flag(row["abstained"]),
         seconds=float(row["seconds"]),
     )
@@ -182,8 +204,19 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-def _number(value: bool | float | None) -> float:
-    return math.nan if value is None else float(value)
+def _share(text: str) -> float:
+    value = float(text)
+    if value < 0 or value > 1:
+        raise ValueError(f"{value} is not between 0 and 1")
+    return value
+
+
+def _success(outcome: Outcome | None) -> float:
+    return float(outcome.success or 0) if outcome is not None and outcome.counts else math.nan
+
+
+def _probability(outcome: Outcome) -> float:
+    return outcome.probability if outcome.counts else math.nan
 
 
 def _text(value: object) -> str:
