@@ -9,12 +9,12 @@ pytest.importorskip("mujoco")
 
 from fourd_ros.errors import UnknownTask
 from fourd_ros.records import RobotTrajectory
+from fourd_ros.robot.trajectory_follower import TrajectoryFollower
 from fourd_ros.simulation.acting import act
 from fourd_ros.simulation.controller import (
     ARM_JOINTS,
     JOINTS,
     SPEED_LIMITS,
-    TrajectoryFollower,
     Waypoint,
     gripper_rotation,
     nearest_yaw,

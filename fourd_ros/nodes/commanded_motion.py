@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fourd_ros.records import RobotTrajectory
-from fourd_ros.simulation.controller import TrajectoryFollower
+from fourd_ros.robot.trajectory_follower import TrajectoryFollower
 
 Setpoint = tuple[dict[str, float], dict[str, float]]
 

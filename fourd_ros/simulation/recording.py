@@ -10,9 +10,10 @@ from fourd_ros.data.episode import Episode, EpisodeView
 from fourd_ros.errors import MissingCamera, TooLarge, UnknownTask
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.panda import panda_description
+from fourd_ros.robot.trajectory_follower import TrajectoryFollower
 from fourd_ros.simulation.acting import act
 from fourd_ros.simulation.cameras import CAMERA_NAMES
-from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower
+from fourd_ros.simulation.controller import JOINTS
 from fourd_ros.simulation.parts import Vector
 from fourd_ros.simulation.policies import find_policy
 from fourd_ros.simulation.rendering import Image

@@ -14,7 +14,8 @@ from fourd_ros.data.episode import Episode, EpisodeView
 from fourd_ros.errors import InvalidEpisode
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.panda import panda_description
-from fourd_ros.simulation.controller import JOINTS, TrajectoryFollower, Waypoint, gripper_rotation, plan
+from fourd_ros.robot.trajectory_follower import TrajectoryFollower
+from fourd_ros.simulation.controller import JOINTS, Waypoint, gripper_rotation, plan
 from fourd_ros.simulation.manipulation import BEHAVIOURS
 from fourd_ros.simulation.model import FINGER_JOINT, ROBOT_ROOT
 from fourd_ros.simulation.motion import Chance, Motion
