@@ -1,9 +1,11 @@
 """What a policy commands: one trajectory for a task, planned from where the scene stands."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fourd_ros.records import RobotTrajectory
-from fourd_ros.simulation.controller import FINGER_CLOSED, FINGER_OPEN, Waypoint, plan
+from fourd_ros.simulation.controller import FINGER_CLOSED, FINGER_OPEN, InverseKinematics, Waypoint, plan
 from fourd_ros.simulation.policies import Policy
 from fourd_ros.simulation.scene import SceneSpec, at_present
 from fourd_ros.simulation.simulator import Simulator
@@ -19,13 +21,34 @@ def act(policy: Policy, task: Task, simulator: Simulator, *, seed: int) -> Robot
 
     The same seed and the same state give the same motion.
     """
-    rng = np.random.default_rng((seed, 3))
     scene = at_present(simulator.spec, simulator.state())
+    return plan_motion(policy, task, scene, simulator.kinematics(), simulator.commanded_positions(), seed=seed)
+
+
+def plan_motion(
+    policy: Policy,
+    task: Task,
+    scene: SceneSpec,
+    kinematics: InverseKinematics,
+    start: Mapping[str, float],
+    *,
+    seed: int,
+) -> RobotTrajectory:
+    """The motion of `policy` for `task`.
+
+    Args:
+        policy: the policy.
+        task: what is to be done.
+        scene: where everything is now.
+        kinematics: of the robot.
+        start: commanded joint positions now [rad | m].
+        seed: of what is random in the policy.
+    """
+    rng = np.random.default_rng((seed, 3))
     points = (
         _random_points(rng) if policy.random_motion else waypoints(task, scene, _execution(policy, task, scene, rng))
     )
-    trajectory = plan(simulator.kinematics(), points, simulator.commanded_positions())
-    return _frozen(trajectory, policy.freeze_after)
+    return _frozen(plan(kinematics, points, start), policy.freeze_after)
 
 
 def _execution(policy: Policy, task: Task, scene: SceneSpec, rng: np.random.Generator) -> Execution:

@@ -98,6 +98,10 @@ class ImaginedState:
             goals = goals[len(part) :]
         return rollouts
 
+    def wait(self, seconds: float) -> None:
+        """Let time pass without looking [s]."""
+        self.now += seconds
+
     def observation(self) -> Observation:
         """What would be observed now."""
         passed = self.now - self._anchored

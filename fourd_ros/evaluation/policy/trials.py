@@ -1,0 +1,260 @@
+"""All units of one start: every policy, in the imagination of every rung and in the simulator."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.errors import FourdError
+from fourd_ros.evaluation.policy.controls import load_rung
+from fourd_ros.evaluation.policy.goals import Ending, Goal, Track, goal_of
+from fourd_ros.evaluation.policy.starts import Start, StartOptions, simulated_start
+from fourd_ros.evaluation.policy.units import Outcome, Unit, UnitResult
+from fourd_ros.evaluation.policy.worlds import ImaginedWorld, SimulatedWorld, drive
+from fourd_ros.geometry.transforms import apply
+from fourd_ros.policies.base import Assignment, Policy
+from fourd_ros.policies.registry import make_policy
+from fourd_ros.records import ObjectMotion, Observation, RobotTrajectory
+from fourd_ros.robot.model import RobotModel
+from fourd_ros.robot.panda import panda_description
+from fourd_ros.world_model.base import Forecast, ModelOptions, Question, WorldModel
+from fourd_ros.world_model.compact.things import find_things
+from fourd_ros.world_model.scene import understand
+
+if TYPE_CHECKING:
+    from fourd_ros.simulation.simulator import Simulator
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """What is tried at a start.
+
+    Args:
+        kind: of the task.
+        number: of the start.
+        options: what the start is drawn from.
+        policies: their names.
+        seeds: of each.
+        backends: rungs that imagine; the first one is the one that is judged, the others are controls.
+        model: what rungs are made of.
+        truth: try it in the simulator too.
+        limit: longest episode [s].
+        least_trust: what is trusted less is not judged.
+    """
+
+    kind: str
+    number: int
+    options: StartOptions
+    policies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    backends: tuple[str, ...]
+    model: ModelOptions
+    truth: bool
+    limit: float
+    least_trust: float
+
+
+def try_start(trials: Trials) -> dict[str, list[UnitResult]]:
+    """Results by rung; whatever a policy does wrong makes its unit invalid, with the reason.
+
+    Raises:
+        FourdError: the start, the rungs or a policy cannot be made.
+    """
+    with simulated_start(trials.kind, trials.number, trials.options) as (start, simulator):
+        policies = {name: make_policy(name, task=trials.kind) for name in trials.policies}
+        try:
+            for name, policy in policies.items():
+                policy.contract.check(name, start.observation, scene=True)
+            units = [(name, seed) for name in policies for seed in trials.seeds]
+            true = {unit: _true(policies[unit[0]], start, simulator, unit[1], trials) for unit in units}
+            return {
+                backend: _results(trials, start, backend, policies, true if trials.truth else {})
+                for backend in trials.backends
+            }
+        finally:
+            for policy in policies.values():
+                policy.close()
+
+
+def _results(
+    trials: Trials,
+    start: Start,
+    backend: str,
+    policies: Mapping[str, Policy],
+    true: Mapping[tuple[str, int], Outcome],
+) -> list[UnitResult]:
+    imagination = Imagination(start, load_rung(backend, trials.model), trials)
+    results = []
+    for seed in trials.seeds:
+        for name, (outcome, sha256) in imagination.outcomes(policies, seed).items():
+            results.append(
+                UnitResult(
+                    unit=Unit(task=trials.kind, policy=name, start=trials.number, seed=seed),
+                    imagined=outcome,
+                    true=true.get((name, seed)),
+                    start_sha256=start.sha256,
+                    model_sha256=sha256,
+                    backend=backend,
+                )
+            )
+    return results
+
+
+def _true(policy: Policy, start: Start, simulator: "Simulator", seed: int, trials: Trials) -> Outcome:
+    if not trials.truth:
+        return Outcome(success=None)
+
+    def attempt() -> Outcome:
+        world = SimulatedWorld(simulator)
+        drive(policy, world, assignment_of(policy, start, seed), limit=trials.limit)
+        success = start.task.succeeded(start.scene, world.state())
+        return Outcome(success=success, probability=float(success))
+
+    return _attempted(attempt)
+
+
+def assignment_of(policy: Policy, start: Start, seed: int) -> Assignment:
+    """What a policy is told of a start; where everything truly is only if it has to know."""
+    return Assignment(
+        task=start.kind,
+        instruction=start.task.instruction,
+        goal=start.task,
+        scene=start.scene if policy.contract.scene else None,
+        seed=seed * 1_000_003 + start.number,
+    )
+
+
+class Imagination:
+    """A start in the imagination of one rung.
+
+    Args:
+        start: the start.
+        model: the rung.
+        trials: what is tried.
+    """
+
+    def __init__(self, start: Start, model: WorldModel, trials: Trials) -> None:
+        self._start, self._model, self._trials = start, model, trials
+        self._robot = _robot()
+        self._goal: Goal = goal_of(start.task, start.scene)
+        self._resting = resting(self._robot, start.observation)
+
+    def outcomes(self, policies: Mapping[str, Policy], seed: int) -> dict[str, tuple[Outcome, str]]:
+        """What comes of every policy, and the hash of what imagined it; those that answer once are imagined at once."""
+        found: dict[str, tuple[Outcome, str]] = {}
+        motions: dict[str, RobotTrajectory] = {}
+        for name, policy in policies.items():
+            try:
+                motions[name] = self._commanded(policy, seed)
+            except Exception as error:
+                found[name] = (_invalid(error), "")
+        began = time.perf_counter()
+        forecasts, ends = self._forecasts(list(motions.values()), seed)
+        seconds = (time.perf_counter() - began) / max(len(motions), 1)
+        for (name, motion), forecast, index in zip(motions.items(), forecasts, ends, strict=True):
+            found[name] = (self._judged(motion, forecast, index, seconds), forecast.model_sha256)
+        return {name: found[name] for name in policies}
+
+    def _commanded(self, policy: Policy, seed: int) -> RobotTrajectory:
+        """All that a policy commands in an episode, over all joints, to its end."""
+        limit = self._trials.limit
+        world = ImaginedWorld(self._model, self._robot, self._start.observation, limit=limit, seed=seed)
+        drive(policy, world, assignment_of(policy, self._start, seed), limit=limit)
+        return world.commanded
+
+    def _forecasts(self, motions: Sequence[RobotTrajectory], seed: int) -> tuple[Sequence[Forecast], list[int]]:
+        """Of every motion, and the place of its own end among the instants."""
+        if not motions:
+            return [], []
+        times, places = np.unique([motion.times[-1] for motion in motions], return_inverse=True)
+        question = Question(
+            robot=self._robot,
+            observation=self._start.observation,
+            candidates=tuple(motions),
+            times=times,
+            views=tuple(self._start.observation.views)[:1],
+            seed=seed,
+        )
+        return self._model.predict(question), places.tolist()
+
+    def _judged(self, motion: RobotTrajectory, forecast: Forecast, index: int, seconds: float) -> Outcome:
+        tracks = tracks_of(forecast, index, self._start.observation, self._resting)
+        verdict = self._goal.judge(Ending(tracks=tracks, grasp=_grasp_point(self._robot, motion.positions[-1])))
+        abstained = forecast.trust < self._trials.least_trust
+        return Outcome(
+            success=None if abstained else verdict.success,
+            probability=verdict.probability,
+            invalid="" if verdict.success is not None else "what the task is about was not seen",
+            trust=forecast.trust,
+            abstained=abstained,
+            seconds=seconds,
+        )
+
+
+def resting(robot: RobotModel, observation: Observation) -> tuple[ObjectMotion, ...]:
+    """All things that are seen in an observation, as if nothing ever moved them."""
+    return tuple(
+        ObjectMotion(label=thing.label, pixels=thing.pixels, motion=np.eye(4)[None], sigma=np.zeros(1))
+        for thing in find_things(understand(robot, observation))
+    )
+
+
+def tracks_of(forecast: Forecast, index: int, observation: Observation, at_rest: Sequence[ObjectMotion]) -> list[Track]:
+    """Where things are at one instant of a forecast.
+
+    Args:
+        forecast: by a rung.
+        index: of the instant.
+        observation: that it starts from.
+        at_rest: all things that were seen; those that the forecast does not speak of stay.
+    """
+    spoken = [_track(item, index, observation) for item in forecast.objects]
+    silent = [item for item in at_rest if not any(_overlap(item, other) for other in forecast.objects)]
+    return [track for track in (*spoken, *(_track(item, 0, observation) for item in silent)) if len(track.points)]
+
+
+def _track(item: ObjectMotion, index: int, observation: Observation) -> Track:
+    clouds = [
+        apply(view.T_world_camera, view.points[item.pixels[name] & np.isfinite(view.points[..., 2])])
+        for name, view in observation.views.items()
+    ]
+    points = np.concatenate(clouds).astype(np.float64)
+    return Track(points=points, motion=item.motion[index], sigma=float(item.sigma[index]))
+
+
+def _overlap(one: ObjectMotion, other: ObjectMotion) -> bool:
+    return any(bool((mask & other.pixels[name]).any()) for name, mask in one.pixels.items())
+
+
+def _grasp_point(robot: RobotModel, positions: FloatArray) -> FloatArray:
+    """Where the point between the finger tips is [m], shape [3]; NaN for a robot without a gripper."""
+    if robot.gripper is None:
+        return np.full(3, np.nan)
+    pose = robot.kinematics.link_poses(positions)[robot.gripper.carrier] @ robot.gripper.grasp_frame
+    return np.asarray(pose[:3, 3], np.float64)
+
+
+def _attempted(attempt: Callable[[], Outcome]) -> Outcome:
+    began = time.perf_counter()
+    try:
+        outcome = attempt()
+    except Exception as error:
+        outcome = _invalid(error)
+    return replace(outcome, seconds=time.perf_counter() - began)
+
+
+def _invalid(error: Exception) -> Outcome:
+    """Of a unit whose policy failed, whatever it raised: policies are not ours."""
+    reason = f"{error.kind}: {error}" if isinstance(error, FourdError) else f"{type(error).__name__}: {error}"
+    return Outcome(success=None, invalid=reason)
+
+
+@lru_cache(maxsize=1)
+def _robot() -> RobotModel:
+    return RobotModel(panda_description())
