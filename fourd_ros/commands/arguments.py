@@ -1,8 +1,10 @@
 """Types of command-line arguments: a wrong value ends in one line of usage, never in the work itself."""
 
 import argparse
+import json
 import math
 import os
+from dataclasses import asdict
 from typing import Any
 
 
@@ -99,3 +101,18 @@ def add_parallel_options(parser: argparse.ArgumentParser) -> None:
 def parallel_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `fourd_ros.data.parallel.run_jobs`."""
     return {"workers": args.jobs, "ray": args.ray is not None, "address": args.ray or None}
+
+
+def print_settings(config_class: type[Any], *, as_json: bool) -> int:
+    """List what a configuration may hold: key, default, meaning, type and range. Returns the exit status."""
+    from fourd_ros.training.settings import setting_rows
+
+    rows = setting_rows(config_class)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return 0
+    width = max(len(row.key) for row in rows) + 2
+    for row in rows:
+        legal = ", ".join(filter(None, (row.type, row.range)))
+        print(f"{row.key.ljust(width)}{row.default}\n{' ' * width}{row.description} ({legal})")
+    return 0

@@ -5,15 +5,15 @@ import importlib.util
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fourd_ros.commands.arguments import print_settings
 from fourd_ros.errors import InvalidConfig, MissingDependency
 from fourd_ros.machine import pip_install
 from fourd_ros.resources import find_resource
 from fourd_ros.training.run_folder import RunFolder, newest_run, next_run
-from fourd_ros.training.settings import read_config, setting_rows
+from fourd_ros.training.settings import read_config
 from fourd_ros.training.tasks import TASKS, load_task
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     _need_libraries()
     task_class = load_task(args.model)
     if args.settings:
-        return _settings(task_class.config_class, as_json=args.json)
+        return print_settings(task_class.config_class, as_json=args.json)
     return _train(task_class, args)
 
 
@@ -68,18 +68,6 @@ def _list(*, as_json: bool) -> int:
         print(json.dumps(TASKS))
     else:
         print("\n".join(f"{name:24}{target}" for name, target in TASKS.items()))
-    return 0
-
-
-def _settings(config_class: type[Any], *, as_json: bool) -> int:
-    rows = setting_rows(config_class)
-    if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
-        return 0
-    width = max(len(row.key) for row in rows) + 2
-    for row in rows:
-        legal = ", ".join(filter(None, (row.type, row.range)))
-        print(f"{row.key.ljust(width)}{row.default}\n{' ' * width}{row.description} ({legal})")
     return 0
 
 

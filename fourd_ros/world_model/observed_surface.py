@@ -108,7 +108,7 @@ class ObservedSurface:
         """Colours of points on faces, from the images that the faces were seen in, shape [N, 3]."""
         a, b, c = np.moveaxis(self._sources[face], 1, 0)
         rows, columns = np.rint(a + u[:, None] * (b - a) + v[:, None] * (c - a)).astype(np.intp).T
-        return self._texels[self._start[face] + rows * self._width[face] + columns]
+        return np.asarray(self._texels[self._start[face] + rows * self._width[face] + columns])
 
 
 @dataclass(frozen=True, kw_only=True)

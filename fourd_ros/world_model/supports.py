@@ -73,7 +73,7 @@ def find_supports(points: Floats, areas: Floats) -> tuple[Support, ...]:
         points: observed points in a frame whose z axis points up [m], finite, shape [N, 3].
         areas: how much of a level surface each of them stands for, shape [N].
     """
-    supports = []
+    supports: list[Support] = []
     left = np.ones(len(points), bool)
     least = LEAST_SHARE * float(areas.sum())
     for _ in range(MOST_LEVELS):
@@ -120,7 +120,7 @@ def _plane(points: Floats) -> Support | None:
         chosen = np.abs(residual) < INLIER_SIGMAS * noise
     if noise > ROUGHEST or np.hypot(*solution[:2]) > STEEPEST:
         return None
-    return Support(slope=solution[:2], height=float(solution[2]), noise=noise)
+    return Support(slope=np.asarray(solution[:2], np.float64), height=float(solution[2]), noise=noise)
 
 
 def _extents(points: Floats) -> tuple[float, float]:
