@@ -217,6 +217,12 @@ class ContractViolated(InvalidInput):
     kind = "contract_violated"
 
 
+class InvalidMessage(InvalidInput):
+    """Bytes or values from a program at the other end of a connection that are no message of its protocol."""
+
+    kind = "invalid_message"
+
+
 class PolicyFailed(FourdError):
     """A policy gave no answer in time, or none that a robot could follow."""
 
@@ -269,6 +275,24 @@ class Superseded(FourdError):
     """A newer goal named the same slot."""
 
     kind = "superseded"
+
+
+class DriftTooLarge(FourdError):
+    """What is imagined rests on too many frames that were themselves imagined; it must be reset."""
+
+    kind = "drift_too_large"
+
+
+class UnknownEpisode(InvalidInput):
+    """No episode or bag of that name lies below the configured folders."""
+
+    kind = "unknown_episode"
+
+
+class UnknownSource(InvalidInput):
+    """A kind of start that an imagination cannot begin with."""
+
+    kind = "unknown_source"
 
 
 class DeadlineMissed(FourdError):

@@ -1,0 +1,188 @@
+"""Serves a policy to clients that speak the protocol of openpi (see ``websocket_policy``).
+
+A connection is an episode: it begins with the first observation, or anew when the instruction changes. One client is
+served at a time; another one is refused until that has gone.
+"""
+
+import http
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fourd_ros.errors import ContractViolated, FourdError, InvalidMessage
+from fourd_ros.policies import msgpack_arrays
+from fourd_ros.policies.base import Assignment, Policy
+from fourd_ros.policies.joint_numbers import ActionRows
+from fourd_ros.policies.websocket_policy import EPISODE, import_websockets
+from fourd_ros.policies.wire_format import WireFormat
+from fourd_ros.records import Observation
+
+LOOPBACK = "127.0.0.1"
+
+_HANDOVER = 2.0
+"""How long a new client waits for the former one to be gone [s]."""
+
+_EPISODE = "episode"
+
+_log = logging.getLogger(__name__)
+
+
+class PolicyServer:
+    """Answers observations with what a policy commands.
+
+    It knows no passwords: other than on the loopback interface, anybody who reaches the port can ask.
+
+    Args:
+        policy: who is asked; it is closed by whoever made it.
+        wire: names of what is told.
+        actions: what the answers mean.
+        actions_key: name of the actions in an answer.
+        host: address to listen at.
+        port: to listen at; 0 for a free one.
+        max_bytes: bound on an observation.
+
+    Raises:
+        ContractViolated: the policy needs what such clients do not tell: depth, the true scene, or a camera or joint
+            that has no name here.
+        MissingDependency: websockets or msgpack are not installed.
+        OSError: the port is taken.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        wire: WireFormat,
+        actions: ActionRows,
+        actions_key: str = "actions",
+        host: str = LOOPBACK,
+        port: int = 0,
+        max_bytes: int = msgpack_arrays.MAX_BYTES,
+    ) -> None:
+        _check_contract(policy, wire, actions)
+        websockets = import_websockets("websockets.sync.server")
+        self._closed = websockets.exceptions.ConnectionClosed
+        self._policy, self._wire, self._actions, self._actions_key = policy, wire, actions, actions_key
+        self._max_bytes = max_bytes
+        self._occupied = threading.Lock()
+        self._client: Any = None
+        self._hello = msgpack_arrays.encode(self._description())
+        self._server = websockets.sync.server.serve(
+            self._converse,
+            host,
+            port,
+            compression=None,
+            max_size=max_bytes,
+            origins=[None],  # no page in a browser may ask
+            process_request=_health,
+            close_timeout=1.0,
+        )
+        address = self._server.socket.getsockname()
+        self.url = f"ws://[{address[0]}]:{address[1]}" if ":" in address[0] else f"ws://{address[0]}:{address[1]}"
+        """Where clients find it."""
+
+    def serve(self) -> None:
+        """Serves until `stop` is called from another thread."""
+        self._server.serve_forever()
+
+    def stop(self) -> None:
+        """Listens no longer and hangs up on the client that is being served."""
+        self._server.shutdown()
+        client = self._client
+        if client is not None:
+            client.close(1001, "the server stops")
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "policy": self._policy.name,
+            "images": {name: [image.height, image.width, 3] for name, image in self._wire.images.items()},
+            "states": {name: [number.joint for number in numbers] for name, numbers in self._wire.states.items()},
+            "actions": list(self._actions.joints),
+            "rate": self._actions.rate,
+            EPISODE: _EPISODE,
+        }
+
+    def _converse(self, socket: Any) -> None:
+        if not self._occupied.acquire(timeout=_HANDOVER):
+            socket.close(1013, "the policy is busy with another client")
+            return
+        try:
+            self._client = socket
+            socket.send(self._hello)
+            episode = _Episode(self._policy)
+            for data in socket:
+                socket.send(self._answer(episode, data))
+        except self._closed:
+            pass
+        except Exception as error:
+            _log.warning("policy '%s' failed: %s", self._policy.name, error, exc_info=not isinstance(error, FourdError))
+            self._refuse(socket, f"{type(error).__name__}: {error}")
+        finally:
+            self._client = None
+            self._occupied.release()
+
+    def _refuse(self, socket: Any, reason: str) -> None:
+        try:
+            socket.send(reason)
+            socket.close(1011, "the policy failed")
+        except self._closed:
+            pass
+
+    def _answer(self, episode: "_Episode", data: str | bytes) -> bytes:
+        if isinstance(data, str):
+            raise InvalidMessage(f"a text of {len(data)} characters; observations are bytes")
+        message = msgpack_arrays.decode(data, max_bytes=self._max_bytes)
+        if not isinstance(message, Mapping):
+            raise InvalidMessage(f"an observation is a map, not a {type(message).__name__}")
+        observation, instruction = self._wire.read(message, stamp_ns=time.time_ns())
+        motion = episode.act(observation, instruction, message.get(_EPISODE, {}))
+        rows = self._actions.rows(motion, observation.joint_positions)
+        return msgpack_arrays.encode({self._actions_key: rows.astype(np.float32)})
+
+
+class _Episode:
+    """What a client asks between two beginnings."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._instruction: str | None = None
+        self._began = 0.0
+
+    def act(self, observation: Observation, instruction: str, told: Any) -> Any:
+        """The policy's answer, after a beginning where there was none for that instruction."""
+        if not isinstance(told, Mapping):
+            raise InvalidMessage(f"'{_EPISODE}' is a {type(told).__name__}, needed a map")
+        if instruction != self._instruction:
+            seed = told.get("seed", 0)
+            if type(seed) is not int or seed < 0:
+                raise InvalidMessage(f"the seed is {seed!r:.50}, needed a whole number, not negative")
+            self._policy.begin(
+                Assignment(task=str(told.get("task", "")), instruction=instruction, goal=None, scene=None, seed=seed)
+            )
+            self._instruction, self._began = instruction, time.monotonic()
+        elapsed = told.get("elapsed", time.monotonic() - self._began)
+        if not isinstance(elapsed, int | float) or not np.isfinite(elapsed):
+            raise InvalidMessage(f"the elapsed time is {elapsed!r:.50}, needed seconds")
+        return self._policy.act(observation, elapsed=float(elapsed))
+
+
+def _check_contract(policy: Policy, wire: WireFormat, actions: ActionRows) -> None:
+    contract = policy.contract
+    wanting = [f"camera '{camera}'" for camera in contract.cameras if camera not in wire.cameras]
+    joints = dict.fromkeys((*contract.joints, *actions.joints))
+    wanting += [f"joint '{joint}'" for joint in joints if joint not in wire.joints]
+    wanting += ["depth"] if contract.depth else []
+    wanting += ["to know where everything truly is"] if contract.scene else []
+    sizes = {(image.width, image.height) for image in wire.images.values() if image.camera in contract.cameras}
+    if contract.size is not None and sizes - {contract.size}:
+        wanting.append(f"images of {contract.size[0]} x {contract.size[1]}")
+    if wanting:
+        raise ContractViolated(f"policy '{policy.name}' needs {', '.join(wanting)}, which clients do not tell")
+
+
+def _health(connection: Any, request: Any) -> Any:
+    return connection.respond(http.HTTPStatus.OK, "OK\n") if request.path == "/healthz" else None
