@@ -109,10 +109,10 @@ def _run_in_processes(
 
 
 def _one_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Die with the parent, however it dies, and without a word on Ctrl-C; a worker would wait for jobs for ever."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_await_parent, daemon=True).start()
