@@ -179,9 +179,9 @@ class ActionRows:
 
     def _column(self, number: JointNumber, values: FloatArray, start: float) -> FloatArray:
         if number.meaning == "position":
-            return number.zero + number.scale * values
+            return np.asarray(number.zero + number.scale * values)
         if number.meaning == "offset":
-            return start + number.scale * values
+            return np.asarray(start + number.scale * values)
         return start + number.scale * np.cumsum(values) / (self.rate if number.meaning == "speed" else 1.0)
 
     def _values(self, number: JointNumber, path: FloatArray) -> FloatArray:
@@ -189,4 +189,4 @@ class ActionRows:
             return (path[1:] - number.zero) / number.scale
         if number.meaning == "offset":
             return (path[1:] - path[0]) / number.scale
-        return np.diff(path) / number.scale * (self.rate if number.meaning == "speed" else 1.0)
+        return np.asarray(np.diff(path) / number.scale * (self.rate if number.meaning == "speed" else 1.0))

@@ -5,7 +5,10 @@ from fourd_ros.policies.base import Policy
 from fourd_ros.registries import find_registered
 
 _MAKERS: dict[str, str] = {
+    "lerobot": "fourd_ros.policies.lerobot_policy:make_policy",
+    "process": "fourd_ros.policies.process_policy:make_policy",
     "scripted": "fourd_ros.policies.scripted:make_policy",
+    "websocket": "fourd_ros.policies.websocket_policy:make_policy",
 }
 
 

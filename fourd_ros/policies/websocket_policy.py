@@ -22,6 +22,7 @@ from fourd_ros.machine import pip_install
 from fourd_ros.policies import msgpack_arrays
 from fourd_ros.policies.base import Assignment, Contract, Policy
 from fourd_ros.policies.joint_numbers import ActionRows, joint_numbers
+from fourd_ros.policies.options_file import made_from_file
 from fourd_ros.policies.wire_format import WireFormat
 from fourd_ros.records import Observation, RobotTrajectory
 
@@ -147,10 +148,12 @@ def websocket_policy(
     """
     wire = WireFormat.from_options(images=images, states=states, prompt=prompt, separator=separator)
     rows = ActionRows(numbers=joint_numbers(actions), rate=rate, steps=steps)
-    try:
-        return WebsocketPolicy(name, wire=wire, actions=rows, **connection)
-    except TypeError as error:
-        raise InvalidConfig(f"policy '{name}' over a websocket: {error}") from error
+    return WebsocketPolicy(name, wire=wire, actions=rows, **connection)
+
+
+def make_policy(detail: str, *, task: str) -> Policy:
+    """``websocket/FILE.json``: the arguments of `websocket_policy` in a file."""
+    return made_from_file(websocket_policy, "websocket", detail)
 
 
 class _Line:

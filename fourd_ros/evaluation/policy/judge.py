@@ -10,7 +10,8 @@ import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -81,7 +82,7 @@ class Endpoint:
         timeout: time for one answer [s].
         attempts: how often is asked at most, where the endpoint is unreachable, busy (429), late or fails (5xx).
         pause: before the second attempt [s]; it doubles with each.
-        max_tokens: of an answer.
+        parameters: what else the endpoint is told; replace it where a model knows others.
 
     Raises:
         InvalidConfig: a value is out of range, or the URL is none of http or https.
@@ -93,16 +94,16 @@ class Endpoint:
     timeout: float = 60.0
     attempts: int = 3
     pause: float = 1.0
-    max_tokens: int = 300
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0, "max_tokens": 300})
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidConfig(f"'{self.url}' is no address of an endpoint; needed is http(s)://host[:port]/path")
-        if not self.timeout > 0 or self.attempts < 1 or self.pause < 0 or self.max_tokens < 1:
+        if not self.timeout > 0 or self.attempts < 1 or not self.pause >= 0:
             raise InvalidConfig(
-                f"timeout {self.timeout:g} s, {self.attempts} attempts, pause {self.pause:g} s and {self.max_tokens} "
-                "tokens; needed is a time, an attempt and a token, and no negative pause"
+                f"{self.attempts} attempts of {self.timeout:g} s, {self.pause:g} s apart; needed is at least one, some "
+                "time for it, and no negative pause"
             )
 
 
@@ -144,8 +145,7 @@ class VisionLanguageJudge(Judge):
         return {
             "model": self._endpoint.model,
             "messages": [{"role": "system", "content": _RULES}, {"role": "user", "content": task + pictures}],
-            "temperature": 0,
-            "max_tokens": self._endpoint.max_tokens,
+            **self._endpoint.parameters,
         }
 
 
@@ -209,8 +209,7 @@ def _post(url: str, data: bytes, headers: Mapping[str, str], timeout: float) -> 
         with _OPENER.open(request, timeout=timeout) as response:
             return _read(response, deadline)
     except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(_QUOTED).decode(errors="replace").strip()
+        said = _said(error)
         if error.code == http.HTTPStatus.TOO_MANY_REQUESTS or error.code >= 500:
             raise _Transient(f"HTTP {error.code}: {said}") from error
         raise JudgeFailed(f"{url} refuses with HTTP {error.code}: {said}") from error
@@ -220,6 +219,13 @@ def _post(url: str, data: bytes, headers: Mapping[str, str], timeout: float) -> 
         reason = getattr(error, "reason", error)
         late = isinstance(reason, TimeoutError)
         raise _Transient(f"nothing within {timeout:g} s" if late else str(reason) or type(error).__name__) from error
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """The beginning of the page that came with an error."""
+    with error, suppress(OSError, http.client.HTTPException):
+        return error.read(_QUOTED).decode(errors="replace").strip()
+    return ""
 
 
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
