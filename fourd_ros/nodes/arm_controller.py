@@ -1,4 +1,4 @@
-"""Trajectory commands of the simulated arm: a topic, and the action ``FollowJointTrajectory``."""
+"""Trajectory commands: a topic, and the action ``FollowJointTrajectory``."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class ArmController:
         if start is not None and start + trajectory.times[-1] < now.time:
             raise TrajectoryTooOld(
                 f"the trajectory ended at {start + trajectory.times[-1]:.3f} s and it is {now.time:.3f} s; "
-                "stamp it with the clock of the simulation, or with 0 for now"
+                "stamp it with the ROS time of the robot, or with 0 for now"
             )
         return trajectory, self._motion.follow(trajectory, start=start)
 
@@ -101,7 +101,7 @@ class ArmController:
             for instant in instants:
                 if instant.time > goal.command.given and (result := _progress(handle, goal, instant)) is not None:
                     return result
-        return _abort(handle, Result.INVALID_GOAL, "the simulation was deactivated")
+        return _abort(handle, Result.INVALID_GOAL, "the robot was deactivated")
 
     def _begin(self, request: Any) -> "_Goal":
         if request.multi_dof_trajectory.points or request.component_path_tolerance:

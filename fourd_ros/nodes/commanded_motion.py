@@ -1,10 +1,11 @@
-"""What the simulated robot was last told to do; arm and gripper are told separately."""
+"""What a robot was last told to do; arm and gripper are told separately."""
 
 import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fourd_ros.errors import FourdError
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.trajectory_follower import TrajectoryFollower
 
@@ -18,6 +19,9 @@ class CommandedMotion:
         groups: names of the joints that are commanded together.
         positions: commanded at the start [rad | m].
         now: time of the start [s].
+
+    Attributes:
+        changes: how often the motion to come was changed.
     """
 
     def __init__(self, groups: Sequence[Sequence[str]], positions: Mapping[str, float], *, now: float) -> None:
@@ -25,11 +29,13 @@ class CommandedMotion:
         self._lock = threading.Lock()
         self._newest = dict.fromkeys(self._groups, 0)
         self._now = now
+        self.changes = 0
         self.reset(positions)
 
     def reset(self, positions: Mapping[str, float]) -> None:
-        """Hold `positions`; what was commanded before is superseded."""
+        """Hold `positions`; what was commanded before is superseded, and commands are taken again."""
         with self._lock:
+            self._refusal: FourdError | None = None
             self._followers = {
                 group: TrajectoryFollower({name: positions[name] for name in group}) for group in self._groups
             }
@@ -41,9 +47,14 @@ class CommandedMotion:
         Args:
             trajectory: of joints that are commanded.
             start: time of its zero [s]; that of the last set point if not given.
+
+        Raises:
+            FourdError: commands are refused.
         """
         touched = [group for group in self._groups if set(group) & set(trajectory.joint_names)]
         with self._lock:
+            if self._refusal is not None:
+                raise self._refusal
             start = self._now if start is None else start
             for group in touched:
                 self._followers[group].follow(_columns(trajectory, group), start=start, now=self._now)
@@ -61,7 +72,29 @@ class CommandedMotion:
                 velocities |= rate
         return positions, velocities
 
+    def future(self) -> RobotTrajectory:
+        """What all joints are commanded to do from the last set point on, which is its time 0; held after its end."""
+        with self._lock:
+            bends = np.concatenate([follower.bends for follower in self._followers.values()])
+            times = np.concatenate([[self._now], np.unique(bends[bends > self._now])])
+            rows = [
+                {name: at for follower in self._followers.values() for name, at in follower.setpoint(time)[0].items()}
+                for time in times.tolist()
+            ]
+        return RobotTrajectory(
+            joint_names=tuple(rows[0]), times=times - times[0], positions=np.array([list(row.values()) for row in rows])
+        )
+
+    def refuse(self, reason: FourdError) -> None:
+        """Stop where the set points stand now, and raise `reason` for every command until the reset."""
+        with self._lock:
+            self._refusal = reason
+            for follower in self._followers.values():
+                follower.hold(now=self._now)
+            self._supersede(self._groups)
+
     def _supersede(self, groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+        self.changes += 1
         for group in groups:
             self._newest[group] += 1
         return {group: self._newest[group] for group in groups}
@@ -71,6 +104,7 @@ class CommandedMotion:
 
     def _hold(self, numbers: Mapping[tuple[str, ...], int]) -> None:
         with self._lock:
+            self.changes += 1
             for group, number in numbers.items():
                 if self._newest[group] == number:
                     self._followers[group].hold(now=self._now)

@@ -1,4 +1,4 @@
-"""The action ``GripperCommand`` of the simulated gripper."""
+"""The action ``GripperCommand``."""
 
 import math
 from collections.abc import Callable
@@ -119,7 +119,7 @@ class GripperController:
         """``GripperCommand.Result`` or ``Feedback`` at an instant."""
         return kind(
             position=2 * instant.positions[self._limits.joint],
-            effort=abs(instant.efforts[self._limits.joint]),
+            effort=abs(instant.efforts.get(self._limits.joint, math.nan)),
             stalled=stalled,
             reached_goal=reached_goal,
         )

@@ -1,4 +1,4 @@
-"""The states of a simulation, tick after tick, for those who judge what became of a command."""
+"""The states of a robot, tick after tick, for those who judge what became of a command."""
 
 import queue
 import threading
@@ -15,7 +15,7 @@ class Instant:
         stamp_ns: of the ROS clock [ns].
         positions: measured, by joint name [rad | m].
         velocities: measured [rad/s | m/s].
-        efforts: of the servos [N m | N].
+        efforts: of the servos [N m | N]; of the joints whose effort is known.
         setpoint: commanded positions [rad | m].
     """
 

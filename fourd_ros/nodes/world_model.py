@@ -27,6 +27,7 @@ from fourd_ros.errors import NoObservation
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.model_io.onnx_session import PREFERENCE
 from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
+from fourd_ros.nodes.caveats import count_caveats
 from fourd_ros.nodes.frame_service import collect_frames, frame_error_code
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
@@ -312,18 +313,11 @@ class WorldModelNode(FourdNode):
 
     def present(self, answer: Answer) -> None:
         for rollout_id, rollout in answer:
-            self._count_caveats(rollout)
+            self._newest_trust = rollout.trust
+            count_caveats(self.counters, rollout, low_trust=self.parameters.low_trust)
             self._rollouts.publish(self.to_message(rollout_id, rollout))
         if answer:
             self._playback.show(*answer[0])
-
-    def _count_caveats(self, rollout: Rollout) -> None:
-        """So that a robot whose questions leave what the models know is seen on ``/diagnostics``."""
-        self._newest_trust = rollout.trust
-        if rollout.trust < self.parameters.low_trust:
-            self.counters.count("low_trust")
-        for flag in rollout.flags:
-            self.counters.count(str(flag.name).lower())
 
     # Inputs.
 

@@ -42,6 +42,11 @@ class TrajectoryFollower:
         self._trajectory = None
 
     @property
+    def bends(self) -> FloatArray:
+        """Times of the points that are followed [s], between which set points are linear, shape [T]."""
+        return np.zeros(0) if self._trajectory is None else self._start + self._trajectory.times
+
+    @property
     def end(self) -> float:
         """Time [s] of the last point; minus infinity when nothing is being followed."""
         return -np.inf if self._trajectory is None else self._start + float(self._trajectory.times[-1])

@@ -30,6 +30,7 @@ class ImaginedState:
     Attributes:
         now: time since the first observation [s].
         anchors: how often a frame of its own became the anchor.
+        newest: what was imagined last; None before anything was.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ImaginedState:
         self._model, self._robot = model, robot
         self._horizon, self._seed = horizon, seed
         self.now, self.anchors = 0.0, 0
+        self.newest: Rollout | None = None
         self._set_anchor(observation)
 
     @property
@@ -90,7 +92,7 @@ class ImaginedState:
         while len(goals):
             reached = goals <= self._anchored + self._horizon + INSTANT
             if not reached.any() and self.now > self._anchored + INSTANT:
-                self._go_on_from_here()
+                self.go_on_from(self.observation())
                 continue
             part = goals[reached] if reached.any() else goals[:1]
             rollouts.append(self._imagine(part - self._anchored))
@@ -102,12 +104,46 @@ class ImaginedState:
         """Let time pass without looking [s]."""
         self.now += seconds
 
+    def set_points(self, times: FloatArray) -> FloatArray:
+        """Commanded positions of all actuated joints [rad | m] at instants [s from now], shape [T, J]."""
+        return self.commanded.at(self.now - self._anchored + times)
+
+    @property
+    def time_left(self) -> float:
+        """Until the horizon of the anchor [s]."""
+        return self._anchored + self._horizon - self.now
+
     def observation(self) -> Observation:
         """What would be observed now."""
+        return self.foresee(np.zeros(1))[0]
+
+    def foresee(self, times: FloatArray) -> list[Observation]:
+        """What would be observed if nothing else is commanded; no time passes.
+
+        Args:
+            times: instants [s from now], increasing, shape [T].
+        """
+        passed = self.now - self._anchored + np.asarray(times, np.float64)
+        begun = passed > INSTANT
+        known = [self._anchor] * int((~begun).sum())
+        if not begun.any():
+            return known
+        rollout = self._imagine(passed[begun])
+        return known + [observation_at(rollout, index) for index in range(len(rollout.times))]
+
+    def go_on_from(self, observation: Observation) -> None:
+        """What is observed now becomes the anchor; what was commanded for later stays.
+
+        Args:
+            observation: of now, as it was imagined.
+        """
         passed = self.now - self._anchored
-        if passed < INSTANT:
-            return self._anchor
-        return observation_at_end(self._imagine(np.array([passed])))
+        later = self._times > passed + INSTANT
+        times = np.concatenate([[0.0], self._times[later] - passed])
+        positions = np.concatenate([self.commanded.at(np.array([passed])), self._positions[later]])
+        self._set_anchor(observation)
+        self._times, self._positions = times, positions
+        self.anchors += 1
 
     def _imagine(self, times: FloatArray) -> Rollout:
         question = Question(
@@ -118,42 +154,38 @@ class ImaginedState:
             views=tuple(self._anchor.views),
             seed=self._seed,
         )
-        (rollout,) = self._model.imagine(question, checkpoint=lambda _: None)
-        return rollout
+        (self.newest,) = self._model.imagine(question, checkpoint=lambda _: None)
+        return self.newest
 
     def _set_anchor(self, observation: Observation) -> None:
         positions = self._robot.kinematics.positions_from(observation.joint_positions)
         self._anchor, self._anchored = observation, self.now
         self._times, self._positions = np.zeros(1), np.asarray(positions, np.float64)[None]
 
-    def _go_on_from_here(self) -> None:
-        """The frame of now becomes the anchor; what was commanded for later stays."""
-        observation, passed = self.observation(), self.now - self._anchored
-        later = self._times > passed + INSTANT
-        times = np.concatenate([[0.0], self._times[later] - passed])
-        positions = np.concatenate([self.commanded.at(np.array([passed])), self._positions[later]])
-        self._set_anchor(observation)
-        self._times, self._positions = times, positions
-        self.anchors += 1
-
 
 def observation_at_end(rollout: Rollout) -> Observation:
     """The last frame of a rollout as the observation to continue from; its unknown points stay unknown."""
+    return observation_at(rollout, -1)
+
+
+def observation_at(rollout: Rollout, index: int) -> Observation:
+    """A frame of a rollout as if it had been observed; its unknown points stay unknown."""
     views = {
         name: View(
             camera=view.camera,
-            T_world_camera=view.T_world_camera[-1],
-            rgb=view.rgb[-1],
-            points=view.points[-1],
+            T_world_camera=view.T_world_camera[index],
+            rgb=view.rgb[index],
+            points=view.points[index],
             mounted_on=view.mounted_on,
         )
         for name, view in rollout.views.items()
     }
+    positions = rollout.joints.positions[index].tolist()
     return Observation(
-        stamp_ns=rollout.stamp_ns + round(rollout.times[-1] * 1e9),
+        stamp_ns=rollout.stamp_ns + round(rollout.times[index] * 1e9),
         frame=rollout.frame,
         views=views,
-        joint_positions=dict(zip(rollout.joints.joint_names, rollout.joints.positions[-1].tolist(), strict=True)),
+        joint_positions=dict(zip(rollout.joints.joint_names, positions, strict=True)),
         T_world_robot=rollout.T_world_robot,
     )
 

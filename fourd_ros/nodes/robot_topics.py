@@ -1,11 +1,10 @@
-"""What a simulated robot publishes: cameras, joints, TF, its description and the clock."""
+"""What a robot publishes: cameras, joints, TF, its description and the clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fourd_msgs.msg import SceneObject, SceneObjectArray
-from geometry_msgs.msg import Point, Quaternion, Vector3
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -13,55 +12,78 @@ from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
 from fourd_ros.bridge.cameras import camera_to_info
+from fourd_ros.bridge.clock import CLOCK_TOPIC
 from fourd_ros.bridge.images import array_to_image
 from fourd_ros.bridge.qos import LATCHED, RESULT, static_transform_qos, transform_qos
 from fourd_ros.bridge.tf import make_transform
 from fourd_ros.bridge.times import make_header, ns_to_stamp
-from fourd_ros.data.episode_bag import OBJECTS_TOPIC
-from fourd_ros.geometry.transforms import invert, to_quaternion
+from fourd_ros.geometry.transforms import invert
 from fourd_ros.nodes.base import FourdNode
 from fourd_ros.nodes.instants import Instant
+from fourd_ros.records import FloatArray, PinholeCamera, Pixels, Points
 from fourd_ros.robot.description import FIXED, Joint, RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
-from fourd_ros.simulation.recording import describe_objects
-from fourd_ros.simulation.simulator import Simulator
-
-CLOCK_TOPIC = "/clock"
 
 
-class SimulatedTopics:
-    """Publishers of one simulated robot; every message of a tick carries the tick's stamp.
+@dataclass(frozen=True, kw_only=True)
+class MountedCamera:
+    """Where a camera is.
 
     Args:
-        node: made in its ``start``.
-        description: of the robot.
-        kinematics: of the robot.
-        cameras: names of the views.
+        camera: its calibration.
+        T_mount_camera: optical frame in its mount, shape [4, 4].
+        mounted_on: the link that carries it, empty for the robot's root.
     """
 
-    def __init__(
-        self, node: FourdNode, *, description: RobotDescription, kinematics: Kinematics, cameras: Sequence[str]
-    ) -> None:
-        self._description, self._kinematics = description, kinematics
+    camera: PinholeCamera
+    T_mount_camera: FloatArray
+    mounted_on: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What a camera sees.
+
+    Args:
+        rgb: colour, shape [H, W, 3], uint8.
+        depth: along the optical axis [m], NaN where unknown, shape [H, W], float32.
+    """
+
+    rgb: Pixels
+    depth: Points
+
+
+class RobotTopics:
+    """Publishers of one robot; every message of a tick carries the tick's stamp.
+
+    Args:
+        node: made while it is active.
+        description: of the robot.
+        kinematics: of the robot.
+    """
+
+    def __init__(self, node: FourdNode, *, description: RobotDescription, kinematics: Kinematics) -> None:
+        self._node, self._description, self._kinematics = node, description, kinematics
         self._clock = node.advertise(Clock, CLOCK_TOPIC, RESULT)
         self._joints = node.advertise(JointState, "joint_states", RESULT)
         self._transforms = node.advertise(TFMessage, "/tf", transform_qos())
         self._static_transforms = node.advertise(TFMessage, "/tf_static", static_transform_qos())
-        self._objects = node.advertise(SceneObjectArray, OBJECTS_TOPIC, RESULT)
-        self._cameras = {camera: _CameraTopics(node, camera) for camera in cameras}
+        self._topics: dict[str, _CameraTopics] = {}
+        self._cameras: Mapping[str, MountedCamera] = {}
         node.advertise(String, "robot_description", LATCHED).publish(String(data=description.text))
 
-    def publish_still(self, simulator: Simulator, stamp_ns: int) -> None:
-        """The transforms that do not change until the next reset: fixed joints and camera mounts."""
+    def publish_still(self, cameras: Mapping[str, MountedCamera], stamp_ns: int) -> None:
+        """What does not change until the next reset: fixed joints, and the cameras of which there are pictures."""
+        self._cameras = cameras
+        self._topics |= {name: _CameraTopics(self._node, name) for name in cameras if name not in self._topics}
         transforms = [
             make_transform(joint.parent, joint.child, stamp_ns, joint.T_parent_joint)
             for joint in self._description.joints
             if joint.kind == FIXED
         ]
-        for camera in self._cameras:
-            spec = simulator.camera_spec(camera)
-            mount = spec.mounted_on or self._kinematics.root
-            transforms.append(make_transform(mount, optical_frame(camera), stamp_ns, spec.pose))
+        for name, camera in cameras.items():
+            mount = camera.mounted_on or self._kinematics.root
+            transforms.append(make_transform(mount, optical_frame(name), stamp_ns, camera.T_mount_camera))
         self._static_transforms.publish(TFMessage(transforms=transforms))
 
     def publish_state(self, instant: Instant) -> None:
@@ -74,24 +96,15 @@ class SimulatedTopics:
                 name=list(names),
                 position=[instant.positions[name] for name in names],
                 velocity=[instant.velocities[name] for name in names],
-                effort=[instant.efforts[name] for name in names],
+                effort=[instant.efforts[name] for name in names if name in instant.efforts],
             )
         )
         self._transforms.publish(TFMessage(transforms=self._link_transforms(instant)))
 
-    def publish_views(self, simulator: Simulator, stamp_ns: int) -> None:
+    def publish_views(self, look: Callable[[str], Picture], stamp_ns: int) -> None:
         """What every camera sees now, as far as somebody listens."""
-        for name, topics in self._cameras.items():
-            topics.publish(simulator, name, stamp_ns)
-
-    def publish_objects(self, simulator: Simulator, stamp_ns: int) -> None:
-        """Where every object truly is, as far as somebody listens."""
-        if self._objects.get_subscription_count():
-            header = make_header(stamp_ns, self._kinematics.root)
-            labels, sizes = describe_objects(simulator.spec)
-            things = zip(simulator.object_poses().items(), labels, sizes, strict=True)
-            objects = [_scene_object(header, name, pose, label, size) for (name, pose), label, size in things]
-            self._objects.publish(SceneObjectArray(header=header, objects=objects))
+        for name, mounted in self._cameras.items():
+            self._topics[name].publish(mounted.camera, lambda name=name: look(name), stamp_ns)
 
     def _link_transforms(self, instant: Instant) -> list[Any]:
         poses = self._kinematics.link_poses(self._kinematics.positions_from(instant.positions))
@@ -104,15 +117,16 @@ class SimulatedTopics:
 
 class _CameraTopics:
     def __init__(self, node: FourdNode, name: str) -> None:
+        self._frame = optical_frame(name)
         self._image: Publisher[Any] = node.advertise(Image, f"{name}/image", RESULT)
         self._depth: Publisher[Any] = node.advertise(Image, f"{name}/depth", RESULT)
         self._info: Publisher[Any] = node.advertise(CameraInfo, f"{name}/camera_info", RESULT)
 
-    def publish(self, simulator: Simulator, name: str, stamp_ns: int) -> None:
-        header = make_header(stamp_ns, optical_frame(name))
-        self._info.publish(camera_to_info(simulator.camera(name), header))
+    def publish(self, camera: PinholeCamera, look: Callable[[], Picture], stamp_ns: int) -> None:
+        header = make_header(stamp_ns, self._frame)
+        self._info.publish(camera_to_info(camera, header))
         if self._image.get_subscription_count() or self._depth.get_subscription_count():
-            picture = simulator.render(name)
+            picture = look()
             self._image.publish(array_to_image(picture.rgb, "rgb8", header))
             self._depth.publish(array_to_image(picture.depth, "32FC1", header))
 
@@ -120,15 +134,6 @@ class _CameraTopics:
 def optical_frame(camera: str) -> str:
     """TF frame of a camera's images."""
     return f"{camera}_optical_frame"
-
-
-def _scene_object(header: Any, name: str, pose: Any, label: str, size: Sequence[float]) -> Any:
-    (x, y, z), (qx, qy, qz, qw) = (part.tolist() for part in to_quaternion(pose))
-    thing = SceneObject(header=header, id=name, labels=[label], scores=[1.0], confidence=1.0, last_seen=header.stamp)
-    thing.pose.pose.position = Point(x=x, y=y, z=z)
-    thing.pose.pose.orientation = Quaternion(x=qx, y=qy, z=qz, w=qw)
-    thing.size = Vector3(**dict(zip("xyz", map(float, size), strict=True)))
-    return thing
 
 
 def _relative(poses: Mapping[str, Any], joint: Joint) -> Any:
