@@ -11,6 +11,7 @@ from fourd_ros.registries import find_registered
 MODELS: dict[str, str] = {
     "CompactModel": "fourd_ros.world_model.compact.model:CompactModel",
     "DepthCompleter": "fourd_ros.depth_completion.completer:DepthCompleter",
+    "ImitationPolicy": "fourd_ros.policies.imitation:ImitationPolicy",
     "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
     "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
     "VideoGenerator": "fourd_ros.world_model.compact.generator:VideoGenerator",
@@ -19,6 +20,7 @@ MODELS: dict[str, str] = {
 
 NETWORKS: dict[str, str] = {
     "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
+    "ImitationNetwork": "fourd_ros.policies.imitation_network:ImitationNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
     "VideoGeneratorNetwork": "fourd_ros.world_model.compact.generator_network:VideoGeneratorNetwork",

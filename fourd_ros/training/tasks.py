@@ -8,6 +8,7 @@ from fourd_ros.registries import find_registered
 TASKS: dict[str, str] = {
     "compact": "fourd_ros.training.compact:CompactTask",
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
+    "imitation": "fourd_ros.training.imitation:ImitationTask",
     "points": "fourd_ros.training.points:PointsTask",
 }
 """Name -> ``module:Class``, a `TrainingTask`; a model adds its line."""
