@@ -7,12 +7,13 @@ function it hands over is not counted, and each benchmark says what that is.
 import json
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+
+from fourd_ros.machine import machine_facts
 
 PERCENTILES = (50, 95, 99)
 
@@ -65,20 +66,7 @@ def resident_mb() -> float:
 
 def machine() -> dict[str, object]:
     """What the figures depend on."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _cpu_model() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = (line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-        return next(names, platform.machine())
+    return {**machine_facts(), "load": round(os.getloadavg()[0], 2), "numpy": np.__version__}
 
 
 def report(name: str, rows: Iterable[Mapping[str, object]]) -> None:

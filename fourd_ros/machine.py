@@ -90,6 +90,28 @@ def pip_install(*names: str) -> str:
     return shlex.join([_as_typed(python), "-m", "pip", "install", *locked, *names])
 
 
+def machine_facts() -> dict[str, str | int]:
+    """What figures depend on: processor, cores that may be used, system and Python; no names of hosts or people."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Of this package and of those distributions that are installed."""
+    found = {"fourd_ros": __version__, **{name: _version(name) for name in names}}
+    return {name: version for name, version in found.items() if version}
+
+
+def _cpu_model() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = (line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+        return next(names, platform.machine())
+
+
 def _as_typed(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

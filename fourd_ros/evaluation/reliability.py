@@ -52,8 +52,7 @@ def reliability(scores: ArrayLike, outcomes: ArrayLike, *, resamples: int = 1000
     Returns:
         None where no unit has both.
     """
-    pairs = np.stack([np.asarray(scores, np.float64), np.asarray(outcomes, np.float64)], axis=1)
-    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    pairs = _known_pairs(scores, outcomes)
     if len(pairs) == 0:
         return None
     draws = np.random.default_rng(seed).integers(len(pairs), size=(resamples, len(pairs)))
@@ -77,9 +76,23 @@ def reliability(scores: ArrayLike, outcomes: ArrayLike, *, resamples: int = 1000
     )
 
 
+def reliability_bins(scores: ArrayLike, outcomes: ArrayLike) -> FloatArray:
+    """The reliability diagram alone: mean score, share of successes and units of each bin, shape [B, 3].
+
+    Args as in `reliability`; there are no bins where no unit has both.
+    """
+    pairs = _known_pairs(scores, outcomes)
+    return _bins(pairs) if len(pairs) else np.empty((0, 3))
+
+
 def equal_bins(scores: FloatArray) -> list[NDArray[np.intp]]:
     """Indices of groups of neighbouring scores that are as equally large as can be, lowest first, at most `BINS`."""
     return np.array_split(np.argsort(scores, kind="stable"), max(1, min(BINS, len(scores))))
+
+
+def _known_pairs(scores: ArrayLike, outcomes: ArrayLike) -> FloatArray:
+    pairs = np.stack([np.asarray(scores, np.float64), np.asarray(outcomes, np.float64)], axis=1)
+    return pairs[np.isfinite(pairs).all(axis=1)]
 
 
 def _bins(pairs: FloatArray) -> FloatArray:

@@ -1,11 +1,12 @@
 """Tables of text: one record for the terminal and for pages."""
 
+import re
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text under columns of text; the first column names the row."""
+    """Rows of text under columns of text; the first column names the row; the title may be empty."""
 
     title: str
     columns: tuple[str, ...]
@@ -23,10 +24,16 @@ class Table:
             for line in lines
         ]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        return "\n".join([self.title, text[0], rule, *text[1:]])
+        return "\n".join([*filter(None, [self.title]), text[0], rule, *text[1:]])
 
     @property
     def markdown(self) -> str:
         """The table for a README or a model card."""
-        head = (f"**{self.title}**", "", f"| {' | '.join(self.columns)} |", f"|{'---|' * len(self.columns)}")
-        return "\n".join((*head, *(f"| {' | '.join(row)} |" for row in self.rows)))
+        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        head = (f"**{_escaped(self.title)}**", "") if self.title else ()
+        return "\n".join((*head, *(f"| {' | '.join(map(_escaped, line))} |" for line in lines)))
+
+
+def _escaped(text: str) -> str:
+    """What would end a cell or begin a tag or a span of code stands for itself."""
+    return re.sub(r"([\\|`]|<(?=[A-Za-z/!?]))", r"\\\1", " ".join(text.split()))

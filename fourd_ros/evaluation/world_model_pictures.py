@@ -1,12 +1,13 @@
 """Pictures of an evaluation: what was imagined beside what happened, and how reliable the trust is."""
 
-import io
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fourd_ros.evaluation.charts import DPI, LIGHT
+from fourd_ros.evaluation.charts import LIGHT, draw_png
 from fourd_ros.evaluation.reliability import Reliability
+from fourd_ros.evaluation.reliability_diagram import paint_reliability
 from fourd_ros.evaluation.report import Picture
 from fourd_ros.evaluation.tabletop_pixels import XYZ_MOVED
 from fourd_ros.evaluation.tabletop_run import Evaluation, episode_of, load_models, seen_depth
@@ -14,6 +15,9 @@ from fourd_ros.evaluation.tabletop_truth import Truth
 from fourd_ros.evaluation.world_model import EpisodeScores, first_view, imagine
 from fourd_ros.evaluation.world_model_results import SplitResults
 from fourd_ros.records import Pixels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FRAMES = 4
 """Later ones in a film strip, equally far apart; the last is among them."""
@@ -67,23 +71,12 @@ def _grid(rows: list[list[Pixels]]) -> Pixels:
 def reliability_diagram(found: Mapping[str, Reliability]) -> Pixels:
     """Share of successes over trust, a line a method; on the diagonal the trust is the probability it claims to be."""
     import cv2
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        figure = Figure(figsize=(4.5, 4.2), dpi=DPI, layout="constrained")
-        panel = figure.subplots()
-        panel.plot([0, 1], [0, 1], color=LIGHT.quiet, linewidth=1, linestyle=(0, (4, 3)))
-        for (method, item), colour in zip(found.items(), LIGHT.methods, strict=False):
-            trust, success, units = item.bins.T
-            panel.plot(trust, success, color=colour, linewidth=1.5, label=method)
-            panel.scatter(trust, success, s=90 * units / units.max(), color=colour)
-        panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="trust", ylabel="episodes that went as imagined")
-        panel.legend(frameon=False, loc="upper left")
-        panel.grid(color=LIGHT.line, linewidth=0.8)
-        picture = io.BytesIO()
-        FigureCanvasAgg(figure)
-        figure.savefig(picture, format="png", dpi=DPI)
-    return np.asarray(cv2.imdecode(np.frombuffer(picture.getvalue(), np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
+    def paint(figure: "Figure") -> None:
+        bins = {method: item.bins for method, item in found.items()}
+        paint_reliability(
+            figure.subplots(), bins, palette=LIGHT, score="trust", success="episodes that went as imagined"
+        )
+
+    png = draw_png(paint, width=4.5, height=4.2, palette=LIGHT)
+    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))[..., ::-1]

@@ -1,6 +1,5 @@
 """The page of a report: charts, sortable tables and pictures in one file that loads nothing."""
 
-import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 
 from fourd_ros.evaluation.metric import Metric, Verdict
 from fourd_ros.evaluation.results import Aggregate, ResultTable
+from fourd_ros.viewer.blocks import chart_html, data_address
 from fourd_ros.viewer.templates import fill, scripts, styles
 
 
@@ -42,11 +42,22 @@ def render_report(
         sections: tables in reading order.
         pictures: pairs of caption and PNG.
     """
+    body = "\n".join((*map(_section, sections), _pictures(pictures)))
+    return report_html(title=title, notes=notes, body=body)
+
+
+def report_html(*, title: str, notes: Sequence[str], body: str) -> str:
+    """A page with the look of all reports.
+
+    Args:
+        title: heading.
+        notes: paragraphs below it.
+        body: sections as HTML.
+    """
     parts = {
         "title": html.escape(title),
         "notes": "\n".join(f'  <p class="lead">{html.escape(note)}</p>' for note in notes),
-        "sections": "\n".join(_section(section) for section in sections),
-        "pictures": _pictures(pictures),
+        "body": body,
         "style": styles("base.css", "report.css"),
         "scripts": scripts(("errors.js", "report.js")),
     }
@@ -68,14 +79,8 @@ def _section(section: Section) -> str:
 
 
 def _chart(section: Section) -> str:
-    if not section.charts:
-        return ""
-    alternative = html.escape(f"Means with intervals: {section.table.title}; the table below holds the same figures")
-    images = (
-        f'<img class="{scheme}" src="{_address(picture)}" alt="{alternative}">'
-        for scheme, picture in section.charts.items()
-    )
-    return f'<div class="chart">{"".join(images)}</div>'
+    alternative = f"Means with intervals: {section.table.title}; the table below holds the same figures"
+    return chart_html(section.charts, alternative=alternative)
 
 
 def _table(section: Section) -> str:
@@ -155,12 +160,8 @@ def _pictures(pictures: Sequence[tuple[str, bytes]]) -> str:
     if not pictures:
         return ""
     figures = "\n".join(
-        f'<figure><img src="{_address(picture)}" alt="{html.escape(caption)}">'
+        f'<figure><img src="{data_address(picture, "image/png")}" alt="{html.escape(caption)}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         for caption, picture in pictures
     )
     return f'<section>\n<h2>Pictures</h2>\n<div class="pictures">\n{figures}\n</div>\n</section>'
-
-
-def _address(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
