@@ -153,13 +153,15 @@ class _Drawn:
 
 def _draw(seed: int, split: str) -> _Drawn:
     rng = np.random.default_rng((seed, 4))
-    name = str(rng.choice(list(BEHAVIOURS), p=[behaviour.share for behaviour in BEHAVIOURS.values()]))
+    wanted = find_split(split)
+    shares = wanted.shares or {name: behaviour.share for name, behaviour in BEHAVIOURS.items()}
+    name = str(rng.choice(list(shares), p=list(shares.values())))
     behaviour = BEHAVIOURS[name]
     for _ in range(_SCENE_ATTEMPTS):
-        scene = tabletop_scene(int(rng.integers(2**62)), find_split(split), behaviour, rng)
+        scene = tabletop_scene(int(rng.integers(2**62)), wanted, behaviour, rng)
         if suits(scene, behaviour):
             break
-    noise = float(rng.choice(behaviour.aim_noises))
+    noise = float(rng.choice(wanted.aim_noises or behaviour.aim_noises))
     motion = behaviour.draw(Chance(scene=scene, rng=rng, aim_noise=noise))
     return _Drawn(behaviour=name, scene=scene, motion=motion, noise=noise, rng=rng)
 

@@ -1,6 +1,7 @@
 """Scenes of the compact world model's data, and how its splits differ."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -68,6 +69,9 @@ _FAR_CAMERAS = (
     CameraRegion(azimuth=(65.0, 110.0), elevation=(53.0, 65.0), distance=(1.3, 1.6)),
 )
 
+SHOULDER_CAMERAS = CameraRegion(azimuth=(95.0, 145.0), elevation=(25.0, 50.0), distance=(0.95, 1.4))
+"""Beside and behind the robot: fixtures turn their fronts to it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TabletopSplit:
@@ -79,6 +83,10 @@ class TabletopSplit:
         cameras: regions, one of which is drawn.
         other_light: lit as no scene of the training is.
         noisy_depth: depth as a stereo camera measures it.
+        shares: of the behaviours that are drawn; all of them, each with its own share, by default.
+        fixtures: kinds that are drawn.
+        fixture_cameras: regions for scenes of behaviours that use a fixture; those of `cameras` by default.
+        aim_noises: standard deviations of the aim [m]; those of the behaviour by default.
     """
 
     first_seed: int
@@ -86,6 +94,10 @@ class TabletopSplit:
     cameras: tuple[CameraRegion, ...] = (CameraRegion(),)
     other_light: bool = False
     noisy_depth: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
+    fixtures: tuple[FixtureKind, ...] = tuple(FIXTURE_KINDS)
+    fixture_cameras: tuple[CameraRegion, ...] = ()
+    aim_noises: tuple[float, ...] = ()
 
 
 def _first_seed(number: int) -> int:
@@ -99,8 +111,16 @@ TABLETOP_SPLITS: dict[str, TabletopSplit] = {
     "new_shapes": TabletopSplit(first_seed=_first_seed(3), kinds=NEW_KINDS),
     "new_cameras": TabletopSplit(first_seed=_first_seed(4), cameras=_FAR_CAMERAS, other_light=True),
     "noisy_depth": TabletopSplit(first_seed=_first_seed(2), noisy_depth=True),
+    "clumsy": TabletopSplit(
+        first_seed=_first_seed(5),
+        shares={"push": 0.35, "carry": 0.3, "fixture": 0.35},
+        fixtures=("drawer",),
+        fixture_cameras=(SHOULDER_CAMERAS,),
+        aim_noises=(0.0, 0.01, 0.02, 0.03, 0.045, 0.06, 0.08),
+    ),
 }
-"""No two share a scene, except that `noisy_depth` sees those of `test` through another sensor."""
+"""``clumsy`` is for training: what goes wrong when the aim is bad, and drawers seen from where their handles are seen.
+No two share a scene, except that `noisy_depth` sees those of `test` through another sensor."""
 
 
 def find_split(name: str) -> TabletopSplit:
@@ -131,7 +151,7 @@ def tabletop_seeds(split: str, *, seed: int, episodes: int) -> range:
 def tabletop_scene(seed: int, split: TabletopSplit, behaviour: Behaviour, rng: np.random.Generator) -> SceneSpec:
     """The scene of `seed`, with what `behaviour` needs."""
     with_fixture = behaviour.fixture or rng.random() < _FIXTURE_ANYWAY
-    fixture: FixtureKind | None = FIXTURE_KINDS[rng.integers(len(FIXTURE_KINDS))] if with_fixture else None
+    fixture: FixtureKind | None = split.fixtures[rng.integers(len(split.fixtures))] if with_fixture else None
     bases = tuple(kind for kind in _BASES if kind in split.kinds)
     least, most = behaviour.objects
     options = SceneOptions(
@@ -143,7 +163,8 @@ def tabletop_scene(seed: int, split: TabletopSplit, behaviour: Behaviour, rng: n
         cameras=(),
     )
     scene = sample_scene(seed, options)
-    camera = split.cameras[rng.integers(len(split.cameras))].draw(rng)
+    regions = (split.fixture_cameras if behaviour.fixture else ()) or split.cameras
+    camera = regions[rng.integers(len(regions))].draw(rng)
     rolling = float(rng.uniform(*_ROLLING_FRICTION))
     objects = tuple(replace(item, rolling_friction=rolling) for item in _piled(scene.objects, rng))
     scene = replace(scene, cameras=(camera,), objects=objects)

@@ -140,10 +140,10 @@ class Imagination:
     """
 
     def __init__(self, start: Start, model: WorldModel, trials: Trials) -> None:
+        self.robot = shared_robot()
         self._start, self._model, self._trials = start, model, trials
-        self._robot = _robot()
         self._goal: Goal = goal_of(start.task, start.scene)
-        self._resting = resting(self._robot, start.observation)
+        self._resting = resting(self.robot, start.observation)
 
     def outcomes(self, policies: Mapping[str, Policy], seed: int) -> dict[str, tuple[Outcome, str]]:
         """What comes of every policy, and the hash of what imagined it; those that answer once are imagined at once."""
@@ -151,7 +151,7 @@ class Imagination:
         motions: dict[str, RobotTrajectory] = {}
         for name, policy in policies.items():
             try:
-                motions[name] = self._commanded(policy, seed)
+                motions[name] = self.commanded(policy, seed)
             except Exception as error:
                 found[name] = (_invalid(error), "")
         began = time.perf_counter()
@@ -161,10 +161,14 @@ class Imagination:
             found[name] = (self._judged(motion, forecast, index, seconds), forecast.model_sha256)
         return {name: found[name] for name in policies}
 
-    def _commanded(self, policy: Policy, seed: int) -> RobotTrajectory:
-        """All that a policy commands in an episode, over all joints, to its end."""
+    def commanded(self, policy: Policy, seed: int) -> RobotTrajectory:
+        """All that a policy commands in an episode, over all joints, to its end.
+
+        Raises:
+            PolicyFailed: it gave no answer, or none that the robot could follow.
+        """
         limit = self._trials.limit
-        world = ImaginedWorld(self._model, self._robot, self._start.observation, limit=limit, seed=seed)
+        world = ImaginedWorld(self._model, self.robot, self._start.observation, limit=limit, seed=seed)
         drive(policy, world, assignment_of(policy, self._start, seed), limit=limit)
         return world.commanded
 
@@ -174,7 +178,7 @@ class Imagination:
             return [], []
         times, places = np.unique([motion.times[-1] for motion in motions], return_inverse=True)
         question = Question(
-            robot=self._robot,
+            robot=self.robot,
             observation=self._start.observation,
             candidates=tuple(motions),
             times=times,
@@ -185,7 +189,7 @@ class Imagination:
 
     def _judged(self, motion: RobotTrajectory, forecast: Forecast, index: int, seconds: float) -> Outcome:
         tracks = tracks_of(forecast, index, self._start.observation, self._resting)
-        verdict = self._goal.judge(Ending(tracks=tracks, grasp=_grasp_point(self._robot, motion.positions[-1])))
+        verdict = self._goal.judge(Ending(tracks=tracks, grasp=_grasp_point(self.robot, motion.positions[-1])))
         abstained = forecast.trust < self._trials.least_trust
         return Outcome(
             success=None if abstained else verdict.success,
@@ -256,5 +260,6 @@ def _invalid(error: Exception) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _robot() -> RobotModel:
+def shared_robot() -> RobotModel:
+    """The robot of all starts; made once in a process."""
     return RobotModel(panda_description())

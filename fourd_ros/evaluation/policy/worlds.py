@@ -1,7 +1,7 @@
 """Where policies act: the simulator, or the imagination."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,11 +42,12 @@ class SimulatedWorld(World):
 
     Args:
         simulator: of the scene.
+        watch: is called after every tick of `CONTROL_PERIOD`.
     """
 
-    def __init__(self, simulator: "Simulator") -> None:
+    def __init__(self, simulator: "Simulator", *, watch: Callable[[], None] = lambda: None) -> None:
         settle(simulator)
-        self._simulator = simulator
+        self._simulator, self._watch = simulator, watch
         self._follower = TrajectoryFollower(simulator.commanded_positions())
 
     def observe(self, cameras: Sequence[str]) -> Observation:
@@ -60,6 +61,7 @@ class SimulatedWorld(World):
             moment = now + seconds * tick / ticks
             simulator.command(*self._follower.setpoint(moment))
             simulator.step(moment - simulator.time)
+            self._watch()
 
     def state(self) -> SceneState:
         """Where everything truly is now."""

@@ -1,0 +1,88 @@
+"""What an episode looks like, in the imagination and in truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fourd_ros.evaluation.policy.controls import load_rung
+from fourd_ros.evaluation.policy.starts import Start, simulated_start
+from fourd_ros.evaluation.policy.trials import Imagination, Trials, assignment_of
+from fourd_ros.evaluation.policy.units import Unit
+from fourd_ros.evaluation.policy.worlds import SimulatedWorld, drive
+from fourd_ros.policies.base import Policy
+from fourd_ros.policies.registry import make_policy
+from fourd_ros.records import Pixels, RobotTrajectory
+from fourd_ros.simulation.simulator import Simulator
+from fourd_ros.world_model.base import Question, WorldModel
+
+FRAME_STEP = 0.2
+"""Between two frames [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """A unit, seen twice from the first frame on, `FRAME_STEP` between two frames.
+
+    Args:
+        unit: that was tried.
+        imagined: by the judged rung, shape [T, H, W, 3], uint8.
+        true: by the simulator, shape [T', H, W, 3], uint8; None where it was not asked.
+    """
+
+    unit: Unit
+    imagined: Pixels
+    true: Pixels | None
+
+
+def film(trials: Trials, unit: Unit) -> Film:
+    """Try a unit once more, with pictures.
+
+    Args:
+        trials: of its start.
+        unit: one of them.
+
+    Raises:
+        FourdError: the start, the rung or the policy cannot be made, or the policy failed.
+    """
+    with simulated_start(trials.kind, trials.number, trials.options) as (start, simulator):
+        policy = make_policy(unit.policy, task=trials.kind)
+        try:
+            model = load_rung(trials.backends[0], trials.model)
+            imagination = Imagination(start, model, trials)
+            motion = imagination.commanded(policy, unit.seed)
+            return Film(
+                unit=unit,
+                imagined=_imagined(model, imagination, start, motion, unit.seed),
+                true=_true(policy, start, simulator, unit.seed, trials.limit) if trials.truth else None,
+            )
+        finally:
+            policy.close()
+
+
+def _imagined(model: WorldModel, imagination: Imagination, start: Start, motion: RobotTrajectory, seed: int) -> Pixels:
+    camera, view = next(iter(start.observation.views.items()))
+    question = Question(
+        robot=imagination.robot,
+        observation=start.observation,
+        candidates=(motion,),
+        times=np.arange(FRAME_STEP, float(motion.times[-1]) + FRAME_STEP / 2, FRAME_STEP),
+        views=(camera,),
+        seed=seed,
+    )
+    (rollout,) = model.imagine(question, checkpoint=lambda _: None)
+    return np.concatenate([view.rgb[None], rollout.views[camera].rgb])
+
+
+def _true(policy: Policy, start: Start, simulator: Simulator, seed: int, limit: float) -> Pixels:
+    camera = simulator.camera_names[0]
+    frames: list[Pixels] = []
+
+    def watch() -> None:
+        if simulator.time - begin > len(frames) * FRAME_STEP - 1e-6:
+            frames.append(simulator.render(camera).rgb)
+
+    world = SimulatedWorld(simulator, watch=watch)
+    begin = simulator.time
+    watch()
+    drive(policy, world, assignment_of(policy, start, seed), limit=limit)
+    return np.stack(frames)
