@@ -12,8 +12,9 @@ import numpy as np
 from fourd_ros.errors import TooLarge
 from fourd_ros.geometry.pointmap import points_from_depth
 from fourd_ros.records import Observation, View
+from fourd_ros.simulation.cameras import CameraSpec
 from fourd_ros.simulation.scene import SceneSpec, at_present, sample_scene
-from fourd_ros.simulation.tabletop_scene import TRAINING_KINDS, CameraRegion
+from fourd_ros.simulation.tabletop_scene import CAMERA, SHOULDER_CAMERAS, TRAINING_KINDS, CameraRegion
 from fourd_ros.simulation.tasks import Task, sample_task, task_kind
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ SEEDS = 5000
 
 SETTLE = 0.3
 """Things come to rest for so long before an episode [s]."""
+
+SEEN_PIXELS = 15
+"""A camera that shows less of what a task is about is put elsewhere."""
+
+CAMERA_ATTEMPTS = 12
+"""How often; then the best of these places is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +105,11 @@ def simulated_start(kind: str, number: int, options: StartOptions) -> "Iterator[
     spec = _scene(kind, seed, options)
     with Simulator(spec, width=options.width, height=options.height, shadows=options.shadows) as simulator:
         settle(simulator)
-        scene = at_present(spec, simulator.state())
-        task = sample_task(kind, scene, seed=seed)
+        task = sample_task(kind, at_present(spec, simulator.state()), seed=seed)
+        camera = _best_camera(simulator, _body_of(task, spec))
+        simulator.reset(replace(spec, cameras=(replace(camera, name=CAMERA),)))
+        settle(simulator)
+        scene = at_present(simulator.spec, simulator.state())
         told = json.dumps([asdict(scene), type(task).__name__, asdict(task)], sort_keys=True)
         yield (
             Start(
@@ -141,9 +151,29 @@ def observe(simulator: "Simulator", cameras: Sequence[str]) -> Observation:
 
 
 def _scene(kind: str, seed: int, options: StartOptions) -> SceneSpec:
-    """One in which the task can be done, seen by one camera of the region that world models are trained in."""
+    """One in which the task can be done, with cameras at several places that world models are trained in."""
     wanted = task_kind(kind).options
     fit = tuple(tuple(name for name in kinds if name in options.kinds) for kinds in wanted.required_kinds)
     needed = replace(wanted, kinds=options.kinds, required_kinds=fit, cameras=())
-    camera = CameraRegion().draw(np.random.default_rng((seed, 5)))
-    return replace(sample_scene(seed, needed), cameras=(camera,))
+    region, rng = SHOULDER_CAMERAS if wanted.fixture else CameraRegion(), np.random.default_rng((seed, 5))
+    cameras = [replace(region.draw(rng), name=f"{CAMERA}_{number}") for number in range(CAMERA_ATTEMPTS)]
+    return replace(sample_scene(seed, needed), cameras=tuple(cameras))
+
+
+def _body_of(task: Task, spec: SceneSpec) -> str:
+    """What has to be seen to do a task: an object, or the part of a fixture that moves."""
+    moving = {fixture.name: fixture.moving_name for fixture in spec.fixtures}
+    return moving.get(task.target, task.target)
+
+
+def _best_camera(simulator: "Simulator", body: str) -> CameraSpec:
+    """The first camera that shows enough of a body, or the one that shows most of it."""
+    number = simulator.object_names.index(body) + 1
+    best, most = simulator.camera_spec(simulator.camera_names[0]), -1
+    for name in simulator.camera_names:
+        shown = int((simulator.render(name).segmentation == number).sum())
+        if shown > most:
+            best, most = simulator.camera_spec(name), shown
+        if most >= SEEN_PIXELS:
+            break
+    return best
