@@ -55,9 +55,7 @@ class Failing(Nodding):
             case "raises":
                 raise ValueError("no idea")
             case "nan":
-                return RobotTrajectory(
-                    joint_names=JOINTS[:1], times=np.array([1.0]), positions=np.array([[np.nan]])
-                )
+                return RobotTrajectory(joint_names=JOINTS[:1], times=np.array([1.0]), positions=np.array([[np.nan]]))
             case "unreadable":
                 return threading.Lock()  # type: ignore[return-value]
             case "strange":

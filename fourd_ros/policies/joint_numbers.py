@@ -188,5 +188,5 @@ class ActionRows:
         if number.meaning == "position":
             return (path[1:] - number.zero) / number.scale
         if number.meaning == "offset":
-            return (path[1:] - path[0]) / number.scale
+            return np.asarray((path[1:] - path[0]) / number.scale)
         return np.asarray(np.diff(path) / number.scale * (self.rate if number.meaning == "speed" else 1.0))
