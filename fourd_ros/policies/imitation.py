@@ -1,12 +1,13 @@
 """A policy that learned from simulated demonstrations; it looks again and again while it moves."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fourd_ros.errors import InvalidModel, PolicyFailed
+from fourd_ros.errors import InvalidModel, PolicyFailed, UnknownTask
 from fourd_ros.model_io.card import ModelCard, check_licence
 from fourd_ros.model_io.folder import INDEX, ModelFolder, find_model
 from fourd_ros.model_io.onnx_session import PREFERENCE, OnnxSession, Processor
@@ -60,7 +61,7 @@ class ImitationPolicy(Policy):
     def __init__(self, name: str, network: Network, *, robot: RobotModel | None = None, camera: str = CAMERA) -> None:
         super().__init__(name)
         self._network = network
-        self._robot = robot or RobotModel(panda_description())
+        self._robot = robot or _panda()
         self._tool = Tool.of_gripper(self._robot)
         self._camera = camera
         self._follower: TargetFollower | None = None
@@ -168,6 +169,28 @@ class ImitationPolicy(Policy):
         return RobotTrajectory(
             joint_names=kinematics.joint_names, times=np.cumsum(np.maximum(durations, STEP)), positions=positions
         )
+
+
+def make_policy(checkpoint: str, *, task: str) -> ImitationPolicy:
+    """The policy of a checkpoint that comes with the package, the most trained one by default; read once in a process.
+
+    Raises:
+        UnknownTask: it has not learned the task.
+        InvalidModel: there is no such checkpoint.
+    """
+    if task not in TASKS:
+        raise UnknownTask(f"no demonstration showed '{task}'; there are {list(TASKS)}")
+    return _shipped(checkpoint)
+
+
+@lru_cache(maxsize=8)
+def _shipped(checkpoint: str) -> ImitationPolicy:
+    return ImitationPolicy.from_folder(MODEL, checkpoint, robot=_panda(), threads=1)
+
+
+@lru_cache(maxsize=1)
+def _panda() -> RobotModel:
+    return RobotModel(panda_description())
 
 
 def torch_network(network: "ImitationNetwork") -> Network:

@@ -35,8 +35,8 @@ VOXEL = 0.008
 FOLLOW = 0.10
 """A thing farther than this from where the target is expected is another one [m]."""
 
-WHOLE = (0.6, 1.5)
-"""With so much surface, against when it was last seen whole, the target is neither hidden nor one with others."""
+WHOLE = (0.75, 1.5)
+"""With so much surface, against the most that was seen of it, the target is neither hidden nor one with others."""
 
 LAYINGS = 8
 """Steps in which points are laid over what is seen."""
@@ -169,7 +169,7 @@ class TargetFollower:
         self._goal = goal
         self._points = np.tile(np.append(place, 0.0), (TARGET_POINTS, 1))
         self._surface = 0
-        """Voxels of the target when it was last seen whole."""
+        """Most voxels of the target that were seen at once."""
         self._other_middles = np.zeros((0, 3))
         self._start: FloatArray | None = None
         self._grip: FloatArray | None = None
@@ -215,7 +215,8 @@ class TargetFollower:
         )
 
     def _target(self, clouds: Sequence[FloatArray], gripper: FloatArray) -> int | None:
-        """Index of the thing that is the target: near to where it was, or to where closed fingers took it."""
+        """Index of the thing that is the target: near to where it was, or to where closed fingers took it; if nothing
+        is, what was not there before."""
         middles = np.array([cloud.mean(axis=0) for cloud in clouds]).reshape(-1, 3)
         dimensions = 2 if self._start is None else 3
         was = self._points.mean(axis=0)
@@ -223,8 +224,12 @@ class TargetFollower:
         distance = _distances(expected[:, :dimensions], middles[:, :dimensions]).min(axis=0)
         another = _distances(self._other_middles, middles).min(axis=0, initial=np.inf)
         fits = np.where(another < distance, np.inf, distance)
+        if fits.min(initial=np.inf) > FOLLOW:
+            fits = np.where(another < FOLLOW, np.inf, 0.0 * distance)
         target = int(fits.argmin()) if fits.min(initial=np.inf) < FOLLOW else None
-        self._other_middles = np.delete(middles, [] if target is None else target, axis=0)
+        others = np.delete(middles, [] if target is None else target, axis=0)
+        gone = _distances(self._other_middles, others).min(axis=1, initial=np.inf) > FOLLOW
+        self._other_middles = np.concatenate([self._other_middles[gone], others])
         return target
 
     def _carried(self, gripper: FloatArray) -> FloatArray:
@@ -247,7 +252,7 @@ class TargetFollower:
             return
         surface = evenly(seen)
         if self._surface == 0 or WHOLE[0] < len(surface) / self._surface < WHOLE[1]:
-            self._points, self._surface = some(surface, TARGET_POINTS), len(surface)
+            self._points, self._surface = some(surface, TARGET_POINTS), max(self._surface, len(surface))
             return
         part = len(surface) < self._surface
         shown = some(surface, TARGET_POINTS)

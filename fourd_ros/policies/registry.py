@@ -5,6 +5,7 @@ from fourd_ros.policies.base import Policy
 from fourd_ros.registries import find_registered
 
 _MAKERS: dict[str, str] = {
+    "imitation": "fourd_ros.policies.imitation:make_policy",
     "lerobot": "fourd_ros.policies.lerobot_policy:make_policy",
     "process": "fourd_ros.policies.process_policy:make_policy",
     "scripted": "fourd_ros.policies.scripted:make_policy",

@@ -40,7 +40,7 @@ class DemonstrationSettings:
 
     folder: Path = setting(Path("out/imitation"), "where demonstrations are kept", changes_result=False)
     tasks: tuple[str, ...] = setting(TASKS, "kinds that are shown, in turn")
-    count: int = setting(600, "to train on", minimum=1)
+    count: int = setting(480, "to train on", minimum=1)
     validation: int = setting(60, "held out", minimum=1)
     seed: int = setting(4000, "of their start states; those held out are of the next one", minimum=0, maximum=4998)
     disturbed: float = setting(0.5, "share that begins in the midst of a worse attempt", minimum=0.0, maximum=1.0)
