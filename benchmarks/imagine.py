@@ -261,8 +261,8 @@ def feed(node: Any, publisher: RigPublisher) -> None:
 
     from fourd_ros.robot.panda import panda_description
 
-    node._take_description(String(data=panda_description().text))
-    observer = node._observer
+    node.watch.take_description(String(data=panda_description().text))
+    observer = node.watch.observer
     for topic, message in publisher.messages(STAMP).items():
         if topic == "/tf":
             for transform in message.transforms:

@@ -108,10 +108,23 @@ def test_the_usual_arguments_reach_every_node(name: str, tmp_path: Path) -> None
 def test_every_argument_has_an_effect(name: str) -> None:
     graph = find_graph(name)
     used = {argument for spec in graph.nodes for argument in (*spec.parameters.values(), spec.needs, spec.unless)}
+    used |= {spec.where[0] for spec in graph.nodes if spec.where}
     common = {"namespace", "params_file", "autostart", "log_level", USE_SIM_TIME}
     assert {argument.name for argument in COMMON} == common
     assert {argument.name for argument in graph.arguments} <= used | common
     assert set(launch(name).arguments) == {*graph.all_arguments, "respawn", "rviz", "rviz_frame"}
+
+
+def test_one_argument_puts_the_imagined_robot_in_the_place_of_the_simulated_one() -> None:
+    given = {"cameras": "[front]", "seed": "3"}
+    simulated, imagined = (launch("robot", robot=kind, **given).nodes for kind in ("simulated", "imagined"))
+    assert [node.name for node in simulated] == ["simulation"]
+    assert [node.name for node in imagined] == ["imagined_robot"]
+    for node in (*simulated, *imagined):
+        assert parameters(node)["cameras"] == ["front"] and parameters(node)["seed"] == 3
+        assert set(parameters(node)) <= set(declared(SPECS[str(node.name)]))
+    with pytest.raises(InvalidParameter, match="simulated"):
+        launch("robot", robot="real")
 
 
 def test_an_argument_wins_over_the_files_and_an_empty_one_does_not() -> None:

@@ -214,10 +214,16 @@ class TransformListener:
         buffer: where the transforms go.
         on_error: called with the InvalidTransform of a refused one; when None it is counted in the buffer's counters
             and logged now and then.
+        prefix: of the two topics.
     """
 
     def __init__(
-        self, node: Any, buffer: TransformBuffer, *, on_error: Callable[[InvalidTransform], None] | None = None
+        self,
+        node: Any,
+        buffer: TransformBuffer,
+        *,
+        on_error: Callable[[InvalidTransform], None] | None = None,
+        prefix: str = "/",
     ) -> None:
         from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
         from tf2_msgs.msg import TFMessage
@@ -230,7 +236,10 @@ class TransformListener:
         group = MutuallyExclusiveCallbackGroup()
         self._subscriptions = [
             node.create_subscription(TFMessage, topic, partial(self._take, static=static), qos, callback_group=group)
-            for topic, qos, static in (("/tf", transform_qos(), False), ("/tf_static", static_transform_qos(), True))
+            for topic, qos, static in (
+                (f"{prefix}tf", transform_qos(), False),
+                (f"{prefix}tf_static", static_transform_qos(), True),
+            )
         ]
 
     def destroy(self) -> None:

@@ -23,19 +23,23 @@ class Argument:
         default: its text; an empty one leaves the choice to the parameter files.
         description: one line.
         type: of the parameters it sets: str, bool, int, float or list.
+        choices: the texts that are allowed; empty for all.
     """
 
     name: str
     default: str
     description: str
     type: type = str
+    choices: tuple[str, ...] = ()
 
     def value(self, text: str) -> Any:
         """The value that `text` stands for.
 
         Raises:
-            InvalidParameter: it is not of the argument's type.
+            InvalidParameter: it is not of the argument's type, or none of its choices.
         """
+        if self.choices and text not in self.choices:
+            raise InvalidParameter(f"argument {self.name}:={text}; choose one of {list(self.choices)}")
         if self.type is str:
             return text
         try:
@@ -63,6 +67,7 @@ class NodeSpec:
         package: that holds the executable.
         needs: argument without which the node is left out.
         unless: argument with which it is left out.
+        where: argument and the text of it with which alone the node is started; None for always.
     """
 
     executable: str
@@ -74,6 +79,14 @@ class NodeSpec:
     package: str = PACKAGE
     needs: str = ""
     unless: str = ""
+    where: tuple[str, str] | None = None
+
+    def is_wanted(self, texts: Mapping[str, str]) -> bool:
+        """Whether it is started with these texts of all arguments."""
+        missing = bool(self.needs) and not texts[self.needs]
+        excluded = bool(self.unless) and bool(texts[self.unless])
+        elsewhere = self.where is not None and texts[self.where[0]] != self.where[1]
+        return not (missing or excluded or elsewhere)
 
     def node_class(self) -> Any:
         """The class; imports its module."""
@@ -143,11 +156,10 @@ class Graph:
         if unknown:
             raise InvalidParameter(f"graph '{self.name}' has no argument {unknown}; it has {list(arguments)}")
         texts = {name: chosen.get(name, argument.default) for name, argument in arguments.items()}
-        return [
-            self._plan_node(spec, texts)
-            for spec in self.nodes
-            if not (spec.needs and not texts[spec.needs]) and not (spec.unless and texts[spec.unless])
-        ]
+        for name, text in texts.items():
+            if arguments[name].choices:
+                arguments[name].value(text)
+        return [self._plan_node(spec, texts) for spec in self.nodes if spec.is_wanted(texts)]
 
     def _plan_node(self, spec: NodeSpec, texts: Mapping[str, str]) -> PlannedNode:
         arguments = self.all_arguments
@@ -198,9 +210,31 @@ _DEPTH_COMPLETION = Argument(
     description="fill holes of depth images with this model: depth_completion (shipped) or a folder",
 )
 _TASK = Argument(name="task", default="", description="what the scene is made for; empty: as in the YAML")
-_SEED = Argument(name="seed", default="", description="of the simulated scene; empty: as in the YAML", type=int)
+_SEED = Argument(
+    name="seed", default="", description="of the scene, or of what is imagined; empty: as in the YAML", type=int
+)
 _RATE = Argument(
     name="real_time_factor", default="", description="simulated seconds per second; empty: as in the YAML", type=float
+)
+
+_SIMULATED, _IMAGINED = "simulated", "imagined"
+_ROBOT = Argument(
+    name="robot",
+    default=_SIMULATED,
+    description="what stands in for the robot: simulated (MuJoCo) or imagined (a world model)",
+    choices=(_SIMULATED, _IMAGINED),
+)
+_BACKEND = Argument(
+    name="backend", default="", description="the rung that imagines the robot's world; empty: as in the YAML"
+)
+_START = Argument(
+    name="start", default="", description="episode or bag that the imagined robot starts from; empty: as in the YAML"
+)
+_START_FOLDERS = Argument(
+    name="start_folders",
+    default="",
+    description="where such are looked for, as in [my_episodes]; empty: what comes with the package",
+    type=list,
 )
 
 WORLD_MODEL_NODE = NodeSpec(
@@ -221,6 +255,13 @@ SIMULATION_NODE = NodeSpec(
     name="simulation",
     parameters_file="config/simulation.yaml",
     parameters={"cameras": "cameras", "task": "task", "seed": "seed", "real_time_factor": "real_time_factor"},
+)
+IMAGINED_ROBOT_NODE = NodeSpec(
+    executable="imagined_robot",
+    target="fourd_ros.nodes.imagined_robot:ImaginedRobotNode",
+    name="imagined_robot",
+    parameters_file="config/imagined_robot.yaml",
+    parameters={name: name for name in ("cameras", "seed", "real_time_factor", "backend", "start", "start_folders")},
 )
 BAG_NODE = NodeSpec(
     executable="bag_replay",
@@ -252,6 +293,30 @@ GRAPHS: dict[str, Graph] = {
             next_steps=(
                 TOPICS,
                 "see another scene: fourd bringup simulation --set seed:=7",
+                LOOK,
+            ),
+        ),
+        Graph(
+            name="robot",
+            description="a robot to drive, simulated or imagined, behind the same topics and actions",
+            nodes=(
+                replace(SIMULATION_NODE, where=(_ROBOT.name, _SIMULATED)),
+                replace(IMAGINED_ROBOT_NODE, where=(_ROBOT.name, _IMAGINED)),
+            ),
+            arguments=(
+                _USE_SIM_TIME,
+                _ROBOT,
+                _CAMERAS,
+                _TASK,
+                _SEED,
+                _RATE,
+                _BACKEND,
+                _START,
+                _START_FOLDERS,
+            ),
+            next_steps=(
+                TOPICS,
+                "drive the other one: fourd bringup robot --set robot:=imagined",
                 LOOK,
             ),
         ),

@@ -1,8 +1,9 @@
 """The imagined robot node: a robot and its scene that exist in a world model alone."""
 
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,30 @@ from fourd_msgs.srv import ResetImagination
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from fourd_ros.bridge.parameters import parameter
-from fourd_ros.bridge.times import stamp_to_ns
-from fourd_ros.data.episode import Episode
-from fourd_ros.data.episode_observation import observation_of, step_at
-from fourd_ros.errors import DriftTooLarge, InvalidRobotDescription, MissingCamera, UnknownSource
+from fourd_ros.errors import DriftTooLarge
 from fourd_ros.geometry.transforms import invert
 from fourd_ros.model_io.onnx_session import PREFERENCE
 from fourd_ros.nodes.base import run
 from fourd_ros.nodes.caveats import count_caveats
 from fourd_ros.nodes.commanded_motion import CommandedMotion
 from fourd_ros.nodes.error_codes import error_code
+from fourd_ros.nodes.imagination_starts import Start, Starts
+from fourd_ros.nodes.imagined_scene import ImaginedScene
 from fourd_ros.nodes.instants import Instant, Instants
 from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
 from fourd_ros.nodes.robot_node import RobotNode, RobotParameters
-from fourd_ros.nodes.robot_topics import MountedCamera, Picture, RobotTopics
+from fourd_ros.nodes.robot_topics import MountedCamera, RobotTopics
+from fourd_ros.nodes.robot_watch import RobotWatch, WatchSettings
 from fourd_ros.nodes.saved_starts import SavedStarts
 from fourd_ros.records import FloatArray, Observation, Rollout, RolloutFlags, View
 from fourd_ros.resources import find_resource
-from fourd_ros.robot.description import RobotDescription
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import ModelOptions, WorldModel, load_backend
 from fourd_ros.world_model.imagined_frames import ImaginedFrames
 from fourd_ros.world_model.imagined_state import ImaginedState
+
+SOURCE_PREFIX = "source/"
+"""Of the topics of a live robot to start from."""
 
 SHIPPED_STARTS = "demo"
 """Folder of recordings that come with the package."""
@@ -89,6 +92,19 @@ class ImaginedRobotParameters(RobotParameters):
         (), "of episodes, data sets and bags to start from, by name; empty: the recordings that are shipped"
     )
     start: str = parameter("bag", "episode or bag to start with at activation; empty: wait for ~/reset")
+    source_cameras: tuple[str, ...] = parameter(
+        (),
+        "cameras of a live robot to start from: source/<camera>/image, camera_info, depth, beside source/joint_states, "
+        "source/tf, source/tf_static and source/robot_description; empty: none",
+        fixed_while="active",
+    )
+    source_use_depth: bool = parameter(True, "wait for a depth image beside every colour image", fixed_while="active")
+    source_compressed: bool = parameter(
+        False, "take source/<camera>/image/compressed and .../depth/compressedDepth instead", fixed_while="active"
+    )
+    live_timeout: float = parameter(
+        2.0, "a live frame to start from is waited for this long [s]", minimum=0.0, maximum=60.0
+    )
     mesh_roots: tuple[str, ...] = parameter(
         (), "meshes are read only below these folders; empty: installed packages", fixed_while="configured"
     )
@@ -107,10 +123,10 @@ class ImaginedRobotNode(RobotNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("imagined_robot", **options)
         self._model: WorldModel | None = None
+        self._live: RobotWatch | None = None
         self._robot: RobotModel | None = None
-        self._frames: ImaginedFrames | None = None
+        self._scene: ImaginedScene | None = None
         self._counted: Rollout | None = None
-        self._exhausted: DriftTooLarge | None = None
 
     def load(self) -> None:
         reuse_buffers()
@@ -127,6 +143,8 @@ class ImaginedRobotNode(RobotNode):
     def start(self) -> None:
         settings = self.parameters
         self.make_time()
+        if settings.source_cameras:
+            self._live = RobotWatch(self, self._watch_settings())
         self.serve(ResetImagination, "~/reset", self._on_reset, group=ReentrantCallbackGroup())
         if settings.start:
             request = ResetImagination.Request(
@@ -135,63 +153,82 @@ class ImaginedRobotNode(RobotNode):
             self._reset(request)
 
     def stop(self) -> None:
-        if self._frames is not None:
+        if self._robot is not None:
             self._instants.close()
         self.world.stop()
-        self._robot = self._frames = self._exhausted = None
+        self._robot = self._live = self._scene = self._counted = None
 
     def unload(self) -> None:
         self._model = None
         give_back_buffers()
 
     def status(self) -> Mapping[str, object]:
-        frames = self._frames
-        if frames is None:
-            return {"backend": self.parameters.backend}
-        trust = frames.state.newest and frames.state.newest.trust
+        scene, backend = self._scene, {"backend": self.parameters.backend}
+        if scene is None:
+            return backend
+        newest = scene.newest
+        trusted = newest is not None and math.isfinite(newest.trust)
         return {
-            "backend": self.parameters.backend,
+            **backend,
             **self.times,
-            "imagined_seconds": f"{frames.state.now:.2f}",
-            "anchors": frames.state.anchors,
-            **({} if trust is None or np.isnan(trust) else {"newest_trust": f"{trust:.2f}"}),
+            "imagined_seconds": f"{scene.seconds:.2f}",
+            "anchors": scene.anchors,
+            **({"newest_trust": f"{newest.trust:.2f}"} if newest is not None and trusted else {}),
         }
 
     def warning(self) -> str:
-        if self.is_active and self._frames is None:
-            return "nothing to imagine yet: call ~/reset, or set the parameter start"
-        return "" if self._exhausted is None else f"holds still: {self._exhausted}"
+        scene = self._scene
+        if scene is None:
+            return "nothing to imagine yet: call ~/reset, or set the parameter start" if self.is_active else ""
+        return "" if scene.end is None else f"the robot holds still and takes no commands: {scene.end}"
 
     # On the worker's thread.
 
     def tick(self) -> None:
-        if self._exhausted is None:
-            self._imagine()
-        instant = self._measure()
+        scene = self._scene
+        assert scene is not None
+        if scene.end is None:
+            self._imagine(scene)
+        instant = scene.measure(now=self.elapsed, stamp_ns=self.now_ns, before=self._instants.newest)
         self._topics.publish_state(instant)
-        if self.images_are_due and self._exhausted is None:
-            self._topics.publish_views(self._look, instant.stamp_ns)
+        if self.images_are_due and scene.end is None:
+            self._topics.publish_views(scene.look, instant.stamp_ns)
         self._instants.put(instant)
 
-    def _begin(self, robot: RobotModel, observation: Observation, seed: int) -> None:
-        """A new scene, with the robot that the node began with."""
-        if self._robot is None:
-            self._stand_in_for(robot, observation)
-        settings, self._observed = self.parameters, observation
-        assert self._model is not None and self._robot is not None
-        self._frames = ImaginedFrames(
-            ImaginedState(self._model, self._robot, observation, horizon=settings.horizon, seed=seed),
+    def _imagine(self, scene: ImaginedScene) -> None:
+        """Bring a scene to this tick."""
+        try:
+            scene.advance(last_tick=max(self.elapsed - self.period, 0.0), with_frame=self.images_are_due)
+        except DriftTooLarge as error:
+            self.report(error)
+        if scene.newest is not None and scene.newest is not self._counted:
+            self._counted = scene.newest
+            count_caveats(
+                self.counters, scene.newest, low_trust=self.parameters.low_trust, besides=RolloutFlags.TRUNCATED
+            )
+
+    def _begin(self, start: Start) -> None:
+        """A new scene."""
+        settings, observation = self.parameters, start.observation
+        is_first = self._robot is None
+        if is_first:
+            self._stand_in_for(start.robot, observation)
+        assert self._model is not None
+        frames = ImaginedFrames(
+            ImaginedState(self._model, start.robot, observation, horizon=settings.horizon, seed=start.seed),
             period=self.ticks_per_image * self.period,
             longest_chunk=settings.max_chunk,
             max_anchors=settings.max_anchors,
         )
         self._motion.reset(observation.joint_positions)
-        self._changes, self._exhausted = self._motion.changes, None
-        self._topics.publish_still(_mounted(self._robot, observation), self.now_ns)
+        self._scene = ImaginedScene(frames, self._motion, start.robot.kinematics)
+        self._topics.publish_still(_mounted(start.robot, observation), self.now_ns)
         self.restart()
+        if is_first:
+            self.run_time()
 
     def _stand_in_for(self, robot: RobotModel, observation: Observation) -> None:
-        """Publish and take commands as this robot."""
+        """Publish and take commands as this robot, until the node is deactivated."""
         kinematics, now_ns, positions = robot.kinematics, self.now_ns, observation.joint_positions
         fingers = robot.gripper.joints if robot.gripper else ()
         arm = tuple(name for name in kinematics.joint_names if name not in fingers)
@@ -209,47 +246,6 @@ class ImaginedRobotNode(RobotNode):
             gripper=(fingers[0], upper[fingers[0]]) if len(fingers) == 1 else None,
         )
         self._robot = robot
-        self.run_time()
-
-    def _imagine(self) -> None:
-        """Bring the frames to this tick."""
-        try:
-            if self._changes != self._motion.changes:
-                self._changes = self._motion.changes
-                self._frames.command(self._motion.future(), now=max(self.elapsed - self.period, 0.0))
-            if self.images_are_due:
-                self._observed = self._frames.next()
-                self._count_caveats(self._frames.state.newest)
-        except DriftTooLarge as error:
-            self._exhausted = error
-            self._motion.refuse(error)
-            self.report(error)
-
-    def _count_caveats(self, newest: Rollout | None) -> None:
-        if newest is not None and newest is not self._counted:
-            count_caveats(self.counters, newest, low_trust=self.parameters.low_trust, besides=RolloutFlags.TRUNCATED)
-        self._counted = newest
-
-    def _measure(self) -> Instant:
-        setpoint, rates = self._motion.setpoint(self.now_ns * 1e-9)
-        if self._exhausted is not None:
-            still = dict.fromkeys(setpoint, 0.0)
-            return replace(self._instants.newest, stamp_ns=self.now_ns, velocities=still, setpoint=setpoint)
-        names, limits = self._robot.kinematics.joint_names, self._robot.kinematics.limits
-        offsets, speeds = self._frames.deviation(self.elapsed)
-        at = np.clip([setpoint[name] for name in names] + offsets, limits.lower, limits.upper)
-        moving = [rates[name] for name in names] + speeds
-        return Instant(
-            stamp_ns=self.now_ns,
-            positions=dict(zip(names, at.tolist(), strict=True)),
-            velocities=dict(zip(names, moving.tolist(), strict=True)),
-            efforts={},
-            setpoint=setpoint,
-        )
-
-    def _look(self, camera: str) -> Picture:
-        view = self._observed.views[camera]
-        return Picture(rgb=view.rgb, depth=view.points[..., 2])
 
     # On threads of the executor.
 
@@ -262,50 +258,32 @@ class ImaginedRobotNode(RobotNode):
         return response
 
     def _reset(self, request: ResetImagination.Request) -> None:
-        robot, observation = self._find_start(request)
-        self._check_same(robot)
-        chosen = self._choose_views(observation)
-        self.world.call(lambda: self._begin(robot, chosen, request.seed))
+        start = self._starts().find(request, known=self._robot)
+        self.world.call(lambda: self._begin(start))
 
-    def _check_same(self, robot: RobotModel) -> None:
-        if self._robot is None:
-            return
-        given, own = robot.kinematics.joint_names, self._robot.kinematics.joint_names
-        if given != own:
-            raise InvalidRobotDescription(
-                f"the start is of a robot with the joints {list(given)} and this node stands in for one with "
-                f"{list(own)}; deactivate the node first"
-            )
+    def _starts(self) -> Starts:
+        settings = self.parameters
+        folders = [Path(folder).expanduser() for folder in settings.start_folders]
+        return Starts(
+            saved=SavedStarts(folders or [find_resource(SHIPPED_STARTS)]),
+            live=self._live,
+            live_timeout=settings.live_timeout,
+            cameras=settings.cameras,
+            mesh_roots=self._mesh_roots(),
+        )
 
-    def _find_start(self, request: ResetImagination.Request) -> tuple[RobotModel, Observation]:
-        if request.source == ResetImagination.Request.EPISODE:
-            stamp_ns = stamp_to_ns(request.stamp)
-            episode = self._saved_starts().find(request.name, stamp_ns)
-            robot = self._robot_of(episode)
-            return robot, observation_of(episode, step_at(episode, stamp_ns), frame=robot.kinematics.root)
-        raise UnknownSource(f"source {request.source}; there are 0 (LIVE), 1 (EPISODE) and 2 (ROLLOUT)")
-
-    def _saved_starts(self) -> SavedStarts:
-        folders = self.parameters.start_folders
-        return SavedStarts([Path(folder).expanduser() for folder in folders] or [find_resource(SHIPPED_STARTS)])
-
-    def _robot_of(self, episode: Episode) -> RobotModel:
-        text, known = episode.robot_description, self._robot
-        if known is not None and text == known.description.text:
-            return known
-        if not text:
-            raise InvalidRobotDescription(f"episode '{episode.name}' does not tell the robot_description of its robot")
-        return RobotModel(RobotDescription.from_urdf(text, allowed_roots=self._mesh_roots()))
+    def _watch_settings(self) -> WatchSettings:
+        settings = self.parameters
+        return WatchSettings(
+            cameras=settings.source_cameras,
+            prefix=SOURCE_PREFIX,
+            use_depth=settings.source_use_depth,
+            compressed=settings.source_compressed,
+            mesh_roots=self._mesh_roots(),
+        )
 
     def _mesh_roots(self) -> list[Path] | None:
         return [Path(root) for root in self.parameters.mesh_roots] or None
-
-    def _choose_views(self, observation: Observation) -> Observation:
-        wanted = self.parameters.cameras or tuple(observation.views)
-        missing = [name for name in wanted if name not in observation.views]
-        if missing:
-            raise MissingCamera(f"no views of {missing} at the start; there are {list(observation.views)}")
-        return replace(observation, views={name: observation.views[name] for name in wanted})
 
 
 def _mounted(robot: RobotModel, observation: Observation) -> dict[str, MountedCamera]:

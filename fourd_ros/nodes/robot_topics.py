@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class RobotTopics:
     def publish_views(self, look: Callable[[str], Picture], stamp_ns: int) -> None:
         """What every camera sees now, as far as somebody listens."""
         for name, mounted in self._cameras.items():
-            self._topics[name].publish(mounted.camera, lambda name=name: look(name), stamp_ns)
+            self._topics[name].publish(mounted.camera, partial(look, name), stamp_ns)
 
     def _link_transforms(self, instant: Instant) -> list[Any]:
         poses = self._kinematics.link_poses(self._kinematics.positions_from(instant.positions))

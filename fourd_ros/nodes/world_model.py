@@ -2,7 +2,6 @@
 
 import math
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +12,13 @@ from fourd_msgs.action import Imagine
 from fourd_msgs.msg import Rollout as RolloutMessage
 from fourd_msgs.srv import GetRolloutFrames
 from rclpy.callback_groups import ReentrantCallbackGroup
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
-from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from fourd_ros.bridge.parameters import parameter
-from fourd_ros.bridge.qos import LATCHED, RESULT, InputWatch, sensor_qos
+from fourd_ros.bridge.qos import RESULT
 from fourd_ros.bridge.rollouts import rollout_to_message
-from fourd_ros.bridge.tf import TransformListener, make_transform_buffer
 from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.depth_completion.completer import DepthCompleter
-from fourd_ros.errors import NoObservation
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.model_io.onnx_session import PREFERENCE
 from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
@@ -33,11 +28,12 @@ from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
 from fourd_ros.nodes.live_cloud import LiveCloud
 from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
-from fourd_ros.nodes.observer import RETRY_PERIOD, Depth, Observer, ObserverLimits
+from fourd_ros.nodes.observer import Depth, ObserverLimits
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
 from fourd_ros.nodes.questions import QuestionLimits, make_question
+from fourd_ros.nodes.robot_watch import RobotWatch, WatchSettings
 from fourd_ros.records import Observation, Pixels, Rollout
-from fourd_ros.robot.description import RobotDescription, load_description
+from fourd_ros.robot.description import load_description
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, backend_names
 from fourd_ros.world_model.imagined_state import observation_at_end
@@ -167,7 +163,7 @@ class WorldModelNode(FourdNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("world_model", **options)
         self.ladder = Ladder(models=())
-        self._robot: RobotModel | None = None
+        self._described: RobotModel | None = None
         self._completer: DepthCompleter | None = None
         self._newest_trust = math.nan
 
@@ -185,7 +181,7 @@ class WorldModelNode(FourdNode):
             )
         if settings.robot_description_file:
             path = Path(settings.robot_description_file)
-            self._robot = RobotModel(load_description(path, allowed_roots=self._mesh_roots()))
+            self._described = RobotModel(load_description(path, allowed_roots=self._mesh_roots()))
         self._store = RolloutStore(
             max_bytes=int(settings.store_megabytes * MEGABYTE), lifetime=settings.rollout_lifetime
         )
@@ -193,25 +189,18 @@ class WorldModelNode(FourdNode):
         self.defer(self._server.destroy)
         self.serve(GetRolloutFrames, "~/get_rollout_frames", self._serve_frames, group=ReentrantCallbackGroup())
         self._rollouts = self.advertise(RolloutMessage, "~/rollout", RESULT)
-        self._topics = ImaginedTopics(self, robot=lambda: self._robot)
+        self._topics = ImaginedTopics(self, robot=lambda: self.watch.robot)
 
     def start(self) -> None:
         settings = self.parameters
-        transforms = make_transform_buffer(counters=self.counters)
-        self._observer = Observer(
-            cameras=settings.cameras,
-            use_depth=settings.use_depth,
-            transforms=transforms,
-            limits=ObserverLimits(
-                sync_slop=settings.sync_slop,
-                history=settings.history,
-                max_pixels=settings.max_pixels,
-                max_joint_age=settings.max_joint_age,
-            ),
+        self.watch = RobotWatch(
+            self,
+            self._watch_settings(),
+            robot=self._described,
             complete=None if self._completer is None else partial(self._fill_holes, self._completer),
         )
-        self.defer(TransformListener(self, transforms).destroy)
-        self._watch_inputs()
+        ask = self.worker("trajectory").latest(self._ask)
+        self.subscribe(JointTrajectory, "trajectory", ask, RESULT, group=ReentrantCallbackGroup())
         self._playback = Playback(stage=self._topics, settings=self._playback_settings, on_error=self.report)
         self.defer(self._playback.stop)
         LiveCloud(
@@ -226,7 +215,7 @@ class WorldModelNode(FourdNode):
         self._server.close()
 
     def unload(self) -> None:
-        self._robot = None
+        self._described = None
         self._completer = None
         self._newest_trust = math.nan
         self.ladder = Ladder(models=())
@@ -235,7 +224,7 @@ class WorldModelNode(FourdNode):
 
     def on_clock_jump(self, jump: ClockJump) -> None:
         if self.is_active:
-            self._observer.clear()
+            self.watch.observer.clear()
 
     def status(self) -> Mapping[str, object]:
         seconds = self.ladder.expected_seconds
@@ -273,15 +262,16 @@ class WorldModelNode(FourdNode):
             NoObservation: no robot description, images or joints yet.
             InvalidInput: the goal cannot be answered.
         """
-        robot = self._wait_for_robot(self.parameters.observation_timeout, checkpoint)
+        timeout = self.parameters.observation_timeout
+        robot = self.watch.wait_for_robot(timeout, checkpoint=checkpoint)
         if goal.start_rollout_id:
             observation = observation_at_end(self._store.get(goal.start_rollout_id))
         else:
-            observation = self._observer.observe(
+            observation = self.watch.observer.observe(
                 robot,
                 frame=self.parameters.fixed_frame,
                 stamp_ns=stamp_to_ns(goal.observation_stamp),
-                timeout=self.parameters.observation_timeout,
+                timeout=timeout,
                 checkpoint=checkpoint,
             )
         return make_question(
@@ -289,19 +279,8 @@ class WorldModelNode(FourdNode):
         )
 
     def _newest_observation(self) -> Observation:
-        if self._robot is None:
-            raise NoObservation("no robot description yet")
-        return self._observer.observe(self._robot, frame=self.parameters.fixed_frame)
-
-    def _wait_for_robot(self, timeout: float, checkpoint: Checkpoint) -> RobotModel:
-        """The robot; its description may have arrived a moment ago and still be read."""
-        give_up = time.monotonic() + timeout
-        while (robot := self._robot) is None:
-            if time.monotonic() >= give_up:
-                raise NoObservation("no robot description yet; publish robot_description or set robot_description_file")
-            checkpoint(0.0)
-            time.sleep(RETRY_PERIOD)
-        return robot
+        robot = self.watch.wait_for_robot(0.0)
+        return self.watch.observer.observe(robot, frame=self.parameters.fixed_frame)
 
     def remember(self, rollout_id: str, rollout: Rollout) -> None:
         self._store.add(rollout_id, rollout)
@@ -321,48 +300,25 @@ class WorldModelNode(FourdNode):
 
     # Inputs.
 
-    def _watch_inputs(self) -> None:
+    def _watch_settings(self) -> WatchSettings:
         settings = self.parameters
-        sensor = sensor_qos(reliability=settings.image_reliability)
-        watch = InputWatch(self)
-        self.defer(watch.destroy)
-        group = ReentrantCallbackGroup()
-        kinds = ("image", "depth") if settings.use_depth else ("image",)
-        for camera in settings.cameras:
-            self._watch_topic(
-                watch, CameraInfo, f"{camera}/camera_info", partial(self._observer.add_info, camera), sensor
-            )
-            for kind in kinds:
-                message, topic = self._image_topic(camera, kind)
-                self._watch_topic(watch, message, topic, partial(self._observer.add_image, camera, kind), sensor)
-        self._watch_topic(watch, JointState, "joint_states", self._take_joints, sensor_qos(depth=10))
-        if not settings.robot_description_file:
-            read = self.worker("robot_description").latest(self._take_description)
-            self._watch_topic(watch, String, "robot_description", read, LATCHED)
-        ask = self.worker("trajectory").latest(self._ask)
-        self.subscribe(JointTrajectory, "trajectory", ask, RESULT, group=group)
-
-    def _watch_topic(self, watch: InputWatch, message: Any, topic: str, take: Any, qos: Any) -> None:
-        """Subscribe, and complain when nothing comes."""
-        subscription = self.subscribe(message, topic, watch.heard(topic, take), qos, group=ReentrantCallbackGroup())
-        watch.add(topic, message, subscription)
-
-    def _image_topic(self, camera: str, kind: str) -> tuple[Any, str]:
-        if not self.parameters.compressed:
-            return Image, f"{camera}/{kind}"
-        transport = "compressed" if kind == "image" else "compressedDepth"
-        return CompressedImage, f"{camera}/{kind}/{transport}"
+        return WatchSettings(
+            cameras=settings.cameras,
+            use_depth=settings.use_depth,
+            compressed=settings.compressed,
+            reliability=settings.image_reliability,
+            mesh_roots=self._mesh_roots(),
+            limits=ObserverLimits(
+                sync_slop=settings.sync_slop,
+                history=settings.history,
+                max_pixels=settings.max_pixels,
+                max_joint_age=settings.max_joint_age,
+            ),
+        )
 
     def _fill_holes(self, completer: DepthCompleter, rgb: Pixels, depth: Depth) -> Depth:
         """Fill what can be filled (on the thread that asks for an observation)."""
         return completer.complete(rgb, depth, max_sigma=self.parameters.depth_completion_max_sigma).depth
-
-    def _take_joints(self, message: JointState) -> None:
-        self._observer.add_joints(message, known=self._robot and self._robot.joint_names)
-
-    def _take_description(self, message: String) -> None:
-        """Parse the description and read its meshes (on a worker thread)."""
-        self._robot = RobotModel(RobotDescription.from_urdf(message.data, allowed_roots=self._mesh_roots()))
 
     def _mesh_roots(self) -> list[Path] | None:
         return [Path(root) for root in self.parameters.mesh_roots] or None

@@ -63,7 +63,7 @@ class ImaginedFrames:
             self._look_ahead()
         names = self.state.commanded.joint_names
         at = np.array([[frame.joint_positions[name] for name in names] for frame in self._frames[:2]])
-        self._deviations = at - self.state.set_points(self._period * np.arange(2))
+        self._deviations = at - self.state.set_points(self._period * np.arange(2.0))
         return self._frames[0]
 
     def deviation(self, now: float) -> tuple[FloatArray, FloatArray]:
@@ -83,7 +83,7 @@ class ImaginedFrames:
             self._set_anchor()
         known = len(self._frames)
         count = min(self._size, max(1, int((self.state.time_left + INSTANT) / self._period)))
-        self._frames += self.state.foresee(self._period * np.arange(known, count + 1))
+        self._frames += self.state.foresee(self._period * np.arange(known, count + 1.0))
         self._size = min(2 * self._size, self._longest)
 
     def _set_anchor(self) -> None:
