@@ -1,6 +1,7 @@
 """The report of a policy evaluation: a page, every unit, every figure, and a summary for documentation."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ def write_report(
         ValueError: `config` is no plain JSON, or `draws.confidence` not between 0 and 1.
     """
     check_consistent(results)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     rivals = {name: with_truth(found, results) for name, found in controls.items()}
     tasks = [
         judge_task(results, task, controls=rivals, contacts=contacts, sloppy=sloppy, draws=draws)
@@ -84,15 +87,21 @@ def write_report(
         title=title, tasks=tasks, detectors=detectors, films=films, left_out=left_out, facts=manifest, files=BESIDE
     )
     encoded = to_bytes(manifest)
-    try:
+    with _writing(folder):
         write_units(folder / UNITS, results)
         write_whole(folder / SUMMARY, summary_markdown(tasks))
         write_whole(folder / PAGE, page)
         with whole_file(folder / MANIFEST) as file:
             file.write(encoded)
+    return folder / PAGE
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InvalidResults(f"no report can be written to '{folder}': {error}") from error
-    return folder / PAGE
 
 
 def summary_markdown(tasks: Sequence[TaskReport]) -> str:
@@ -101,7 +110,7 @@ def summary_markdown(tasks: Sequence[TaskReport]) -> str:
     tables = [goals_table(summaries)]
     for task in tasks:
         tables += [agreement_table(task.summary, task.controls), policies_table(task.summary)]
-    parts = [table.markdown for table in (*tables, units_table(summaries))]
+    parts = ["**Goals**", *(table.markdown for table in (*tables, units_table(summaries)))]
     parts.append("**What this evaluation cannot tell**")
     parts += ["\n".join(f"- {limit.task}: {limit.text}" for limit in task.limits) for task in tasks]
     return "\n\n".join(parts) + "\n"
