@@ -20,11 +20,9 @@ from fourd_ros.evaluation.policy.report_films import (
     FALSE_SUCCESS,
     FILM,
     KINDS,
-    MISSED_SUCCESS,
     UnitVideo,
     kind_of,
     make_films,
-    units_to_show,
 )
 from fourd_ros.evaluation.policy.task_summary import Draws, check_consistent, summarise, tally, with_truth
 from fourd_ros.evaluation.policy.units import (
@@ -351,15 +349,6 @@ def test_films_show_both_sides_within_their_budget(tmp_path: Path) -> None:
         make_films([replace(videos[0], imagined=film(1, 0, (24, 2000)))], results, max_bytes=10**6)
     with pytest.raises(InvalidImage, match="needed is uint8"):
         make_films([replace(videos[0], imagined=film(1, 0)[0])], results, max_bytes=10**6)
-
-
-def test_disagreements_are_shown_first() -> None:
-    shown = units_to_show(task(), each=2)
-    kinds = {result.unit: kind_of(result) for result in task()}
-    assert [kinds[unit] for unit in shown] == [FALSE_SUCCESS, KINDS[2]], "nothing was missed"
-    assert MISSED_SUCCESS not in kinds.values()
-    assert len(units_to_show([*task(), *task("lift")], each=3)) == 6
-    assert len(set(units_to_show(task(), each=99))) == 12
 
 
 def test_labels_keep_clear_of_points_and_each_other() -> None:

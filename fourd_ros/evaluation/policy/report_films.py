@@ -3,9 +3,8 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from fourd_ros.data.video import FORMATS, decode, describe, encode
 from fourd_ros.errors import InvalidImage, TooLarge
 from fourd_ros.evaluation.policy.units import Unit, UnitResult
 from fourd_ros.records import Pixels
-
-T = TypeVar("T")
 
 FILM = replace(FORMATS["compatible"], crf=26, options=(*FORMATS["compatible"].options, ("g", "50")))
 """Plays in every browser; small, since nobody jumps about in a few seconds."""
@@ -99,16 +96,6 @@ def make_films(
     return tuple(films), len(given) - len(films)
 
 
-def units_to_show(results: Sequence[UnitResult], *, each: int) -> list[Unit]:
-    """Units that are worth a video: of every task `each`, disagreements and agreements in turn, first starts first."""
-    groups: dict[str, dict[str, list[Unit]]] = {}
-    for result in sorted(results, key=lambda result: (result.unit.start, result.unit)):
-        kind = kind_of(result)
-        if kind is not None:
-            groups.setdefault(result.unit.task, {kind: [] for kind in KINDS})[kind].append(result.unit)
-    return [unit for kinds in groups.values() for unit in islice(_rounds(kinds.values()), each)]
-
-
 def kind_of(result: UnitResult) -> str | None:
     """One of `KINDS`, None where an outcome is unknown."""
     if not result.imagined.counts or result.true is None or not result.true.counts:
@@ -123,12 +110,8 @@ def _in_turn(videos: Iterable[UnitVideo], kinds: Mapping[Unit, str]) -> Iterator
     groups: dict[tuple[int, str], list[UnitVideo]] = {}
     for video in sorted(videos, key=lambda video: video.unit):
         groups.setdefault((KINDS.index(kinds[video.unit]), video.unit.task), []).append(video)
-    return _rounds(groups[key] for key in sorted(groups))
-
-
-def _rounds(groups: Iterable[Sequence[T]]) -> Iterator[T]:
-    """The first of each group, then the second of each, as long as there are any."""
-    return (item for item in chain.from_iterable(zip_longest(*groups)) if item is not None)
+    rounds = zip_longest(*(groups[key] for key in sorted(groups)))
+    return (video for video in chain.from_iterable(rounds) if video is not None)
 
 
 def _side_by_side(video: UnitVideo) -> bytes:

@@ -1,6 +1,6 @@
 """Charts of a task: policies ranked by their true success, imagined against true success, calibration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +42,7 @@ def ranking_chart(summary: TaskSummary, palette: Palette) -> bytes:
         if summary.has_truth:
             sides["true"] = summary.agreement.true_rates
         for number, (side, rates) in enumerate(sides.items()):
-            rows = np.arange(len(order)) + (2 * number - 1) * APART * (len(sides) > 1)
+            rows = np.arange(len(order), dtype=np.float64) + (2 * number - 1) * APART * (len(sides) > 1)
             _paint_rates(panel, rates, order, rows, palette=palette, number=number, label=side)
         marked = "; * sloppy" if summary.sloppy.any() else ""
         names = [numbered(summary, place) for place in range(len(order))]
@@ -107,10 +107,13 @@ def _paint_scatter(panel: "Axes", summary: TaskSummary, palette: Palette) -> Non
     known = np.isfinite(x) & np.isfinite(y)
     panel.plot([0, 100], [0, 100], color=palette.quiet, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     colour = palette.methods[0]
-    panel.hlines(y[known], *(100 * end[order][known] for end in (true.low, true.high)), color=colour, alpha=0.3)
-    panel.vlines(x[known], *(100 * end[order][known] for end in (imagined.low, imagined.high)), color=colour, alpha=0.3)
+    left, right, low, high = (100 * end[order][known] for end in (true.low, true.high, imagined.low, imagined.high))
+    panel.hlines(y[known], left, right, color=colour, alpha=0.3)
+    panel.vlines(x[known], low, high, color=colour, alpha=0.3)
     panel.plot(x[known], y[known], "o", color=colour, markersize=5, zorder=3)
-    _paint_labels(panel, np.stack([x[known], y[known]], axis=1), np.flatnonzero(known) + 1, palette)
+    _paint_labels(
+        panel, np.stack([x[known], y[known]], axis=1), [int(place) + 1 for place in np.flatnonzero(known)], palette
+    )
     dress(panel, palette, title=f"{summary.task}: imagined against true; numbers as above", lines="both")
     panel.set(xlim=(-100 * MARGIN, 100 * (1 + MARGIN)), ylim=(-100 * MARGIN, 100 * (1 + MARGIN)))
     panel.set_xlabel("true success [%]", color=palette.quiet)
@@ -118,10 +121,10 @@ def _paint_scatter(panel: "Axes", summary: TaskSummary, palette: Palette) -> Non
     panel.set_box_aspect(1)
 
 
-def _paint_labels(panel: "Axes", points: FloatArray, numbers: FloatArray, palette: Palette) -> None:
+def _paint_labels(panel: "Axes", points: FloatArray, numbers: Sequence[int], palette: Palette) -> None:
     inches = SQUARE / (100 * (1 + 2 * MARGIN))
-    for label in place_labels((points + 100 * MARGIN) * inches, (SQUARE, SQUARE), numbers=numbers.tolist()):
+    for label in place_labels((points + 100 * MARGIN) * inches, (SQUARE, SQUARE), numbers=numbers):
         point, edge, place = (end / inches - 100 * MARGIN for end in (label.point, label.edge, label.place))
         if label.is_far:
             panel.plot(*np.stack([point, edge], axis=1), color=palette.quiet, linewidth=0.6, zorder=2)
-        panel.text(*place, label.text, color=palette.ink, fontsize=8, ha="center", va="center", zorder=4)
+        panel.text(place[0], place[1], label.text, color=palette.ink, fontsize=8, ha="center", va="center", zorder=4)

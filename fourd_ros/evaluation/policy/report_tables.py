@@ -15,8 +15,7 @@ from fourd_ros.evaluation.rate_agreement import RATE_METRICS, RateAgreement
 from fourd_ros.evaluation.statistics import Interval
 from fourd_ros.evaluation.table import Table
 
-RATE = Metric(name="rate", unit="%", scale=100.0)
-SHARE = Metric(name="share", unit="%", scale=100.0)
+PERCENT = Metric(name="share", unit="%", scale=100.0)
 P_VALUE = Metric(name="permutation_p", decimals=4)
 
 UNDEFINED = "undefined"
@@ -78,9 +77,9 @@ def _figures(summary: TaskSummary) -> dict[str, str]:
         ),
         CALIBRATION_ERROR.label: _shown(CALIBRATION_ERROR, agreement.calibration_error),
         "policies of the middle group": str(int(agreement.middle.sum())),
-        "units not judged [%]": _number(SHARE, agreement.imagined_unknown),
-        "detectable, same starts [pp]": _number(RATE, agreement.detectable_paired),
-        "detectable, other starts [pp]": _number(RATE, agreement.detectable_unpaired),
+        "units not judged [%]": _number(PERCENT, agreement.imagined_unknown),
+        "detectable, same starts [pp]": _number(PERCENT, agreement.detectable_paired),
+        "detectable, other starts [pp]": _number(PERCENT, agreement.detectable_unpaired),
     }
 
 
@@ -113,8 +112,8 @@ def policies_table(summary: TaskSummary) -> Table:
         rows.append(
             (
                 summary.policies[policy] + (" *" if summary.sloppy[policy] else ""),
-                _shown(RATE, agreement.true_rates[policy]),
-                _shown(RATE, agreement.imagined_rates[policy]),
+                _shown(PERCENT, agreement.true_rates[policy]),
+                _shown(PERCENT, agreement.imagined_rates[policy]),
                 _shown(RATE_METRICS.over_estimate, summary.over_estimates[policy], signed=True),
                 _range(ranks["true"][policy]) if summary.has_truth else UNDEFINED,
                 _range(ranks["imagined"][policy]),
@@ -174,7 +173,7 @@ def tallies(summary: TaskSummary) -> dict[str, Tally]:
 def detectors_table(summaries: Sequence[TaskSummary], detectors: Sequence[DetectorScore]) -> Table:
     """Precision and recall of every detector on ground truth, and of imagination and detector together."""
     rows = [
-        (score.name, str(score.judged), *_episode_cells(score.episodes), _number(SHARE, score.unsure))
+        (score.name, str(score.judged), *_episode_cells(score.episodes), _number(PERCENT, score.unsure))
         for score in detectors
     ]
     rows += [
@@ -182,7 +181,7 @@ def detectors_table(summaries: Sequence[TaskSummary], detectors: Sequence[Detect
             f"imagined, then judged: {summary.task}",
             str(int(np.isfinite(summary.imagined + summary.true).sum())),
             *_episode_cells(summary.agreement.episodes_wilson),
-            _number(SHARE, summary.agreement.imagined_unknown),
+            _number(PERCENT, summary.agreement.imagined_unknown),
         )
         for summary in summaries
     ]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidResults
 from fourd_ros.evaluation.agreement import Agreement, judge_agreement
-from fourd_ros.evaluation.policy.units import IMAGINED, TRUE, Outcome, UnitResult, check_distinct, rate_tables
+from fourd_ros.evaluation.policy.units import IMAGINED, Outcome, UnitResult, check_distinct, rate_tables
 from fourd_ros.evaluation.reliability import FLAGGED, reliability_bins
 from fourd_ros.evaluation.statistics import Interval, bootstrap_difference, mean_of_known
 
@@ -195,12 +195,6 @@ def _kind(outcome: Outcome | None) -> str:
     if outcome is not None and outcome.abstained:
         return "abstained"
     return "counted" if outcome is not None and outcome.counts else "missing"
-
-
-def outcomes_by_world(results: Iterable[UnitResult]) -> dict[str, list[tuple[UnitResult, Outcome | None]]]:
-    """Results with their outcome in each world."""
-    results = list(results)
-    return {IMAGINED: [(r, r.imagined) for r in results], TRUE: [(r, r.true) for r in results]}
 
 
 def _trust_by_start(results: Iterable[UnitResult]) -> FloatArray:
