@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.evaluation.agreement import MIDDLE
 from fourd_ros.evaluation.policy.contacts import ContactSummary
 from fourd_ros.evaluation.policy.report_goals import judge_goals
 from fourd_ros.evaluation.policy.task_summary import TaskSummary
@@ -23,6 +24,8 @@ NAMED = 6
 
 FEWEST_FOR_R = 3
 """Two points always lie on a line."""
+
+ADVISED_FOR_R = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,20 +100,23 @@ def _undefined_r(summary: TaskSummary) -> Iterator[Limit]:
     agreement = summary.agreement
     if summary.has_truth and not np.isfinite(agreement.rates.pearson.estimate):
         sides = {"imagined": agreement.imagined_rates, "true": agreement.true_rates}
-        same = [name for name, rates in sides.items() if len(set(rates.estimate[np.isfinite(rates.estimate)])) < 2]
-        why = (
-            f"the {' and the '.join(same)} success rates of all policies are the same" if same else "too few are known"
-        )
-        yield Limit(
-            kind="undefined_r", task=summary.task, text=f"Pearson's r does not exist: {why}.", names=tuple(same)
-        )
+        why = {side: reason for side, rates in sides.items() if (reason := _no_variation(rates))}
+        told = " and ".join(f"{reason} {side} success rate" for side, reason in why.items()) or "too few are known"
+        text = f"Pearson's r does not exist: {told}."
+        yield Limit(kind="undefined_r", task=summary.task, text=text, names=tuple(why))
     members = int(agreement.middle.sum())
     if summary.has_truth and members < FEWEST_FOR_R:
         text = (
-            f"Only {members} policies neither always fail nor always succeed, so r within the middle group says "
-            f"nothing; at least {FEWEST_FOR_R} are needed, 6 are advised."
+            f"Policies with a true success between {MIDDLE[0]:.0%} and {MIDDLE[1]:.0%}: {members}. So r within this "
+            f"middle group says nothing; at least {FEWEST_FOR_R} are needed, {ADVISED_FOR_R} are advised."
         )
         yield Limit(kind="small_middle_group", task=summary.task, text=text)
+
+
+def _no_variation(rates: Interval) -> str:
+    """In words, where the known rates do not differ; empty where they do."""
+    different = len(set(rates.estimate[np.isfinite(rates.estimate)].tolist()))
+    return {0: "no policy has a known", 1: "all policies have the same"}.get(different, "")
 
 
 def _unknown_order(summary: TaskSummary) -> Iterator[Limit]:
@@ -141,7 +147,7 @@ def _detectable(summary: TaskSummary) -> Iterator[Limit]:
     show = RATE_METRICS.over_estimate.show
     paired = (
         f"less than {show(agreement.detectable_paired, unit=True)} on the same start states and "
-        if np.isfinite(agreement.detectable_paired)
+        if agreement.detectable_paired > 0
         else ""
     )
     text = (
@@ -150,7 +156,7 @@ def _detectable(summary: TaskSummary) -> Iterator[Limit]:
         "evaluations."
     )
     if not np.isfinite(agreement.detectable_unpaired):
-        text = f"{agreement.starts} start states are too few to tell any two policies apart."
+        text = f"So few start states ({agreement.starts}) tell no two policies apart."
     yield Limit(kind="detectable_difference", task=summary.task, text=text)
 
 
