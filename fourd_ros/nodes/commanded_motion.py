@@ -15,6 +15,9 @@ Setpoint = tuple[dict[str, float], dict[str, float]]
 class CommandedMotion:
     """Set points in time, one follower for each group of joints. Thread-safe.
 
+    Time is reckoned from the last reset in whole nanoseconds, so that the same commands give the same set points to the
+    last bit, whenever they are given.
+
     Args:
         groups: names of the joints that are commanded together.
         positions: commanded at the start [rad | m].
@@ -36,6 +39,7 @@ class CommandedMotion:
         """Hold `positions`; what was commanded before is superseded, and commands are taken again."""
         with self._lock:
             self._refusal: FourdError | None = None
+            self._origin = self._now
             self._followers = {
                 group: TrajectoryFollower({name: positions[name] for name in group}) for group in self._groups
             }
@@ -57,7 +61,9 @@ class CommandedMotion:
                 raise self._refusal
             start = self._now if start is None else start
             for group in touched:
-                self._followers[group].follow(_columns(trajectory, group), start=start, now=self._now)
+                self._followers[group].follow(
+                    _columns(trajectory, group), start=self._since_reset(start), now=self._since_reset(self._now)
+                )
             return Command(self, self._supersede(touched), start=start, given=self._now)
 
     def setpoint(self, now: float) -> Setpoint:
@@ -67,7 +73,7 @@ class CommandedMotion:
         with self._lock:
             self._now = now
             for follower in self._followers.values():
-                at, rate = follower.setpoint(now)
+                at, rate = follower.setpoint(self._since_reset(now))
                 positions |= at
                 velocities |= rate
         return positions, velocities
@@ -76,7 +82,8 @@ class CommandedMotion:
         """What all joints are commanded to do from the last set point on, which is its time 0; held after its end."""
         with self._lock:
             bends = np.concatenate([follower.bends for follower in self._followers.values()])
-            times = np.concatenate([[self._now], np.unique(bends[bends > self._now])])
+            now = self._since_reset(self._now)
+            times = np.concatenate([[now], np.unique(bends[bends > now])])
             rows = [
                 {name: at for follower in self._followers.values() for name, at in follower.setpoint(time)[0].items()}
                 for time in times.tolist()
@@ -90,8 +97,11 @@ class CommandedMotion:
         with self._lock:
             self._refusal = reason
             for follower in self._followers.values():
-                follower.hold(now=self._now)
+                follower.hold(now=self._since_reset(self._now))
             self._supersede(self._groups)
+
+    def _since_reset(self, time: float) -> float:
+        return round(time - self._origin, 9)
 
     def _supersede(self, groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
         self.changes += 1
@@ -107,7 +117,7 @@ class CommandedMotion:
             self.changes += 1
             for group, number in numbers.items():
                 if self._newest[group] == number:
-                    self._followers[group].hold(now=self._now)
+                    self._followers[group].hold(now=self._since_reset(self._now))
 
 
 class Command:

@@ -173,6 +173,7 @@ class ImaginedRobotNode(RobotNode):
             **self.times,
             "imagined_seconds": f"{scene.seconds:.2f}",
             "anchors": scene.anchors,
+            "commands": self._motion.changes,
             **({"newest_trust": f"{newest.trust:.2f}"} if newest is not None and trusted else {}),
         }
 
