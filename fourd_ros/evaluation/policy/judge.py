@@ -237,6 +237,8 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
             raise JudgeFailed(f"the answer has more than {MAX_ANSWER} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError
+    if response.length:
+        raise http.client.IncompleteRead(bytes(data), response.length)
     return bytes(data)
 
 
