@@ -51,6 +51,11 @@ class PolicyEvaluationConfig:
     truth: bool = setting(True, "try everything in the simulator too")
     limit: float = setting(15.0, "longest episode [s]", above=0.0, maximum=600.0)
     least_trust: float = setting(0.0, "rollouts that are trusted less are not judged", minimum=0.0, maximum=1.0)
+    sloppy: tuple[str, ...] = setting(
+        ("*/aim_[3-8]0mm", "*/heading_[34]*"),
+        "patterns of policies whose over-estimate is told on its own",
+        changes_result=False,
+    )
     videos: int = setting(
         6,
         "of each task that the report shows, of agreements and disagreements",

@@ -1,7 +1,5 @@
 """What an episode looks like, in the imagination and in truth."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fourd_ros.evaluation.policy.controls import load_rung
@@ -19,27 +17,15 @@ FRAME_STEP = 0.2
 """Between two frames [s]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Film:
-    """A unit, seen twice from the first frame on, `FRAME_STEP` between two frames.
-
-    Args:
-        unit: that was tried.
-        imagined: by the judged rung, shape [T, H, W, 3], uint8.
-        true: by the simulator, shape [T', H, W, 3], uint8; None where it was not asked.
-    """
-
-    unit: Unit
-    imagined: Pixels
-    true: Pixels | None
-
-
-def film(trials: Trials, unit: Unit) -> Film:
-    """Try a unit once more, with pictures.
+def film(trials: Trials, unit: Unit) -> tuple[Pixels, Pixels]:
+    """Try a unit once more, with pictures from the first frame on, `FRAME_STEP` between two of them.
 
     Args:
         trials: of its start.
         unit: one of them.
+
+    Returns:
+        imagined by the judged rung, and of the simulator, each of shape [T, H, W, 3], uint8.
 
     Raises:
         FourdError: the start, the rung or the policy cannot be made, or the policy failed.
@@ -50,11 +36,8 @@ def film(trials: Trials, unit: Unit) -> Film:
             model = load_rung(trials.backends[0], trials.model)
             imagination = Imagination(start, model, trials)
             motion = imagination.commanded(policy, unit.seed)
-            return Film(
-                unit=unit,
-                imagined=_imagined(model, imagination, start, motion, unit.seed),
-                true=_true(policy, start, simulator, unit.seed, trials.limit) if trials.truth else None,
-            )
+            imagined = _imagined(model, imagination, start, motion, unit.seed)
+            return imagined, _true(policy, start, simulator, unit.seed, trials.limit)
         finally:
             policy.close()
 

@@ -106,7 +106,7 @@ def simulated_start(kind: str, number: int, options: StartOptions) -> "Iterator[
     with Simulator(spec, width=options.width, height=options.height, shadows=options.shadows) as simulator:
         settle(simulator)
         task = sample_task(kind, at_present(spec, simulator.state()), seed=seed)
-        camera = _best_camera(simulator, _body_of(task, spec))
+        camera = _best_camera(simulator, body_of(task, spec))
         simulator.reset(replace(spec, cameras=(replace(camera, name=CAMERA),)))
         settle(simulator)
         scene = at_present(simulator.spec, simulator.state())
@@ -160,7 +160,7 @@ def _scene(kind: str, seed: int, options: StartOptions) -> SceneSpec:
     return replace(sample_scene(seed, needed), cameras=tuple(cameras))
 
 
-def _body_of(task: Task, spec: SceneSpec) -> str:
+def body_of(task: Task, spec: SceneSpec) -> str:
     """What has to be seen to do a task: an object, or the part of a fixture that moves."""
     moving = {fixture.name: fixture.moving_name for fixture in spec.fixtures}
     return moving.get(task.target, task.target)

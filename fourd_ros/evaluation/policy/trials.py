@@ -1,7 +1,7 @@
 """All units of one start: every policy, in the imagination of every rung and in the simulator."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from fourd_ros.errors import FourdError
 from fourd_ros.evaluation.policy.controls import load_rung
 from fourd_ros.evaluation.policy.goals import Ending, Goal, Track, goal_of
-from fourd_ros.evaluation.policy.starts import Start, StartOptions, simulated_start
+from fourd_ros.evaluation.policy.starts import Start, StartOptions, body_of, simulated_start
 from fourd_ros.evaluation.policy.units import Outcome, Unit, UnitResult
 from fourd_ros.evaluation.policy.worlds import ImaginedWorld, SimulatedWorld, drive
-from fourd_ros.geometry.transforms import apply
+from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.policies.base import Assignment, Policy
 from fourd_ros.policies.registry import make_policy
 from fourd_ros.records import ObjectMotion, Observation, RobotTrajectory
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from fourd_ros.simulation.simulator import Simulator
 
 FloatArray = NDArray[np.float64]
+
+CONTACTS = ("nothing moved", "something else moved", "moved along", "moved, and others too", "lifted")
+"""What a robot may do to the thing that its task is about, and to others."""
+
+MOVED, LIFTED = 0.01, 0.03
+"""From how far on a thing counts as moved, and as lifted [m]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +66,36 @@ class Trials:
     least_trust: float
 
 
-def try_start(trials: Trials) -> dict[str, list[UnitResult]]:
-    """Results by rung; whatever a policy does wrong makes its unit invalid, with the reason.
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What truly came of a unit.
+
+    Args:
+        outcome: in the simulator.
+        detected: what the detector of success says when it is told how things truly moved; None where unsure.
+        contact: what the robot did to things, one of `CONTACTS`; empty for an invalid unit.
+    """
+
+    outcome: Outcome
+    detected: bool | None
+    contact: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartResults:
+    """What was tried at one start.
+
+    Args:
+        results: by rung.
+        truths: by policy and seed; empty without a simulator.
+    """
+
+    results: Mapping[str, Sequence[UnitResult]]
+    truths: Mapping[tuple[str, int], Truth]
+
+
+def try_start(trials: Trials) -> StartResults:
+    """Try everything; whatever a policy does wrong makes its unit invalid, with the reason.
 
     Raises:
         FourdError: the start, the rungs or a policy cannot be made.
@@ -72,11 +106,10 @@ def try_start(trials: Trials) -> dict[str, list[UnitResult]]:
             for name, policy in policies.items():
                 policy.contract.check(name, start.observation, scene=True)
             units = [(name, seed) for name in policies for seed in trials.seeds]
-            true = {unit: _true(policies[unit[0]], start, simulator, unit[1], trials) for unit in units}
-            return {
-                backend: _results(trials, start, backend, policies, true if trials.truth else {})
-                for backend in trials.backends
-            }
+            tried = units if trials.truth else []
+            truths = {(name, seed): _true(policies[name], start, simulator, seed, trials) for name, seed in tried}
+            results = {backend: _results(trials, start, backend, policies, truths) for backend in trials.backends}
+            return StartResults(results=results, truths=truths)
         finally:
             for policy in policies.values():
                 policy.close()
@@ -87,7 +120,7 @@ def _results(
     start: Start,
     backend: str,
     policies: Mapping[str, Policy],
-    true: Mapping[tuple[str, int], Outcome],
+    truths: Mapping[tuple[str, int], Truth],
 ) -> list[UnitResult]:
     imagination = Imagination(start, load_rung(backend, trials.model), trials)
     results = []
@@ -97,7 +130,7 @@ def _results(
                 UnitResult(
                     unit=Unit(task=trials.kind, policy=name, start=trials.number, seed=seed),
                     imagined=outcome,
-                    true=true.get((name, seed)),
+                    true=truths[name, seed].outcome if (name, seed) in truths else None,
                     start_sha256=start.sha256,
                     model_sha256=sha256,
                     backend=backend,
@@ -106,17 +139,20 @@ def _results(
     return results
 
 
-def _true(policy: Policy, start: Start, simulator: "Simulator", seed: int, trials: Trials) -> Outcome:
-    if not trials.truth:
-        return Outcome(success=None)
-
-    def attempt() -> Outcome:
-        world = SimulatedWorld(simulator)
-        drive(policy, world, assignment_of(policy, start, seed), limit=trials.limit)
-        success = start.task.succeeded(start.scene, world.state())
-        return Outcome(success=success, probability=float(success))
-
-    return _attempted(attempt)
+def _true(policy: Policy, start: Start, simulator: "Simulator", seed: int, trials: Trials) -> Truth:
+    began = time.perf_counter()
+    try:
+        witness = Witness(start, simulator)
+        drive(policy, witness.world, assignment_of(policy, start, seed), limit=trials.limit)
+        success = start.task.succeeded(start.scene, witness.world.state())
+    except Exception as error:
+        return Truth(outcome=_invalid(error), detected=None, contact="")
+    seconds = time.perf_counter() - began
+    return Truth(
+        outcome=Outcome(success=success, probability=float(success), seconds=seconds),
+        detected=witness.detected(),
+        contact=witness.contact,
+    )
 
 
 def assignment_of(policy: Policy, start: Start, seed: int) -> Assignment:
@@ -201,6 +237,63 @@ class Imagination:
         )
 
 
+class Witness:
+    """Sees what truly happens to things in a simulated episode.
+
+    Args:
+        start: the start.
+        simulator: that stands there.
+    """
+
+    def __init__(self, start: Start, simulator: "Simulator") -> None:
+        self.world = SimulatedWorld(simulator, watch=self._watch)
+        self._start, self._simulator = start, simulator
+        self._before = simulator.object_poses()
+        self._rise = 0.0
+
+    @property
+    def contact(self) -> str:
+        """What was done to things so far, one of `CONTACTS`."""
+        after = self._simulator.object_poses()
+        moved = {name for name, pose in after.items() if _way(self._before[name], pose) > MOVED}
+        if not moved:
+            return "nothing moved"
+        if self._target not in moved:
+            return "something else moved"
+        if self._rise > LIFTED:
+            return "lifted"
+        return "moved along" if moved == {self._target} else "moved, and others too"
+
+    def detected(self) -> bool | None:
+        """What the detector says of how things truly moved."""
+        after = self._simulator.object_poses()
+        tracks = []
+        for item in resting(shared_robot(), self._start.observation):
+            track = _track(item, 0, self._start.observation)
+            if len(track.points):
+                body = self._nearest(track.start)
+                tracks.append(replace(track, motion=after[body] @ invert(self._before[body])))
+        goal = goal_of(self._start.task, self._start.scene)
+        return goal.judge(Ending(tracks=tracks, grasp=self._simulator.state().gripper[:3, 3])).success
+
+    @property
+    def _target(self) -> str:
+        return body_of(self._start.task, self._start.scene)
+
+    def _nearest(self, place: FloatArray) -> str:
+        """The body whose origin was nearest to a place at the start; of a fixture, the part that moves."""
+        moving = self._before.keys() - {fixture.name for fixture in self._start.scene.fixtures}
+        return min(moving, key=lambda name: float(np.linalg.norm(self._before[name][:3, 3] - place)))
+
+    def _watch(self) -> None:
+        pose = self._simulator.object_poses()[self._target]
+        self._rise = max(self._rise, float(pose[2, 3] - self._before[self._target][2, 3]))
+
+
+def _way(before: FloatArray, after: FloatArray) -> float:
+    return float(np.linalg.norm(after[:3, 3] - before[:3, 3]))
+
+
 def resting(robot: RobotModel, observation: Observation) -> tuple[ObjectMotion, ...]:
     """All things that are seen in an observation, as if nothing ever moved them."""
     return tuple(
@@ -242,15 +335,6 @@ def _grasp_point(robot: RobotModel, positions: FloatArray) -> FloatArray:
         return np.full(3, np.nan)
     pose = robot.kinematics.link_poses(positions)[robot.gripper.carrier] @ robot.gripper.grasp_frame
     return np.asarray(pose[:3, 3], np.float64)
-
-
-def _attempted(attempt: Callable[[], Outcome]) -> Outcome:
-    began = time.perf_counter()
-    try:
-        outcome = attempt()
-    except Exception as error:
-        outcome = _invalid(error)
-    return replace(outcome, seconds=time.perf_counter() - began)
 
 
 def _invalid(error: Exception) -> Outcome:
