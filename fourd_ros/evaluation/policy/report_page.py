@@ -25,8 +25,8 @@ VERDICTS = ("met", "missed")
 SCHEMES = {"light": LIGHT, "dark": DARK}
 
 LEAD = (
-    "Every policy met the same start states in the imagination and in the simulator, whose outcomes are called true "
-    "here. Goals are judged by the estimate; brackets hold its interval."
+    "Every policy met the same start states in the imagination and, where it was asked, in the simulator, whose "
+    "outcomes are called true here. Goals are judged by the estimate; brackets hold its interval."
 )
 
 
