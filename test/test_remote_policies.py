@@ -201,7 +201,7 @@ def test_images_are_padded_to_the_size_asked_for(observation: Observation) -> No
     assert not image[:4].any() and not image[-4:].any() and image[4:28].mean() > 50
     stretched = ImageInput(camera="front", width=20, height=30, padded=False, channels_first=True)
     assert stretched.image(observation.views["front"].rgb).shape == (3, 30, 20)
-    assert stretched.image(observation.views["front"].rgb)[:, 0].any()
+    assert stretched.image(observation.views["front"].rgb)[:, -1].any()
 
 
 def test_names_may_lead_into_maps_of_maps(observation: Observation) -> None:
@@ -423,9 +423,9 @@ def test_the_key_of_a_server_comes_from_the_environment(monkeypatch: pytest.Monk
         thread.start()
         url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
         with pytest.raises(PolicyFailed, match="401"):
-            client(url, api_key_variable="POLICY_KEY", connect_limit=0.2).begin(assignment())
+            client(url, api_key_variable="POLICY_KEY").begin(assignment())
     thread.join()
-    assert set(seen) == {"Api-Key secret"}
+    assert seen == ["Api-Key secret"]
 
 
 def test_remote_policies_are_made_of_files(tmp_path: Path) -> None:

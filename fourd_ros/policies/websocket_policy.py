@@ -212,7 +212,7 @@ class _Line:
             self._socket = None
 
     def _connected(self, deadline: float) -> Any:
-        failures = (OSError, TimeoutError, EOFError, self._websockets.exceptions.WebSocketException)
+        exceptions = self._websockets.exceptions
         while True:
             try:
                 return self._websockets.sync.client.connect(
@@ -224,7 +224,9 @@ class _Line:
                     close_timeout=1.0,
                     max_size=self._max_bytes,
                 )
-            except failures as error:
+            except exceptions.InvalidStatus as error:
+                raise PolicyFailed(f"the server at {self._url} refuses: {error}") from error
+            except (OSError, EOFError, exceptions.WebSocketException) as error:
                 if time.monotonic() + _PAUSE > deadline:
                     raise PolicyFailed(
                         f"no policy server answered at {self._url} within {self._connect_limit:g} s: {error}"

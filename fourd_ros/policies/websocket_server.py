@@ -23,7 +23,7 @@ from fourd_ros.records import Observation
 
 LOOPBACK = "127.0.0.1"
 
-_HANDOVER = 2.0
+_HANDOVER = 1.0
 """How long a new client waits for the former one to be gone [s]."""
 
 _EPISODE = "episode"
