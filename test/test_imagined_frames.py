@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from rig import Rig
+from rig import Rig, posed
+from test_kinematic import holding
 
 from fourd_ros.errors import DriftTooLarge
 from fourd_ros.records import Observation, RobotTrajectory, Rollout
@@ -79,18 +80,20 @@ def test_a_command_overtakes_what_was_imagined_ahead(rig: Rig) -> None:
     assert model.asked[0] == 2, "the frame that is due and the next one"
 
 
-def test_fingers_stop_at_what_they_hold(rig: Rig) -> None:
-    held = Rig(size=64, joints={**dict(rig.observation().joint_positions), FINGER: 0.02})
-    frames, _ = frames_of(held)
+def test_fingers_stop_at_what_they_hold() -> None:
+    gripping = Rig(size=240, joints=posed(panda_finger_joint1=0.02))
+    state = ImaginedState(KinematicModel(), gripping.robot, holding(gripping), horizon=9.0)
+    frames = ImaginedFrames(state, period=PERIOD, longest_chunk=4, max_anchors=9)
     frames.next()
-    names = frames.state.commanded.joint_names
-    frames.command(RobotTrajectory(joint_names=(FINGER,), times=np.array([0.2]), positions=np.array([[0.0]])), now=0.0)
-    observed = take(frames, 2)[-1].joint_positions[FINGER]
-    offsets, speeds = frames.deviation(0.5)
-    commanded = frames.state.set_points(np.array([0.1]))[0]
-    place = names.index(FINGER)
-    assert commanded[place] + offsets[place] == pytest.approx(observed, abs=1e-6)
-    assert speeds[place] == pytest.approx(0.0, abs=1e-6)
+    squeeze = RobotTrajectory(joint_names=(FINGER,), times=np.array([0.4]), positions=np.zeros((1, 1)))
+    frames.command(squeeze, now=0.0)
+    finger = state.commanded.joint_names.index(FINGER)
+    assert frames.next().joint_positions[FINGER] == pytest.approx(0.02)
+    offsets, speeds = frames.deviation(0.3)
+    told = state.set_points(np.array([0.1]))[0, finger]
+    assert told == pytest.approx(0.005, abs=1e-6)
+    assert told + offsets[finger] == pytest.approx(0.02)
+    assert speeds[finger] == pytest.approx(0.05)
 
 
 def test_it_goes_on_from_its_own_frames_so_often_and_no_more(rig: Rig) -> None:

@@ -16,8 +16,8 @@ from rclpy.action import ActionClient
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory
 
@@ -28,6 +28,7 @@ from fourd_ros.bridge.tf import TransformBuffer
 from fourd_ros.bridge.times import make_header, seconds_to_duration, stamp_to_ns
 from fourd_ros.bridge.trajectories import trajectory_to_message
 from fourd_ros.errors import TransformUnavailable
+from fourd_ros.nodes.position_commands import POSITION_TOPIC
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.description import RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
@@ -84,6 +85,7 @@ class Stack:
                     message, f"{camera}/{kind}", lambda m, a=arrived: a.update({stamp_to_ns(m.header.stamp): m}), RESULT
                 )
         self.trajectory = node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", RESULT)
+        self.positions = node.create_publisher(Float64MultiArray, POSITION_TOPIC, RESULT)
         self.arm = ActionClient(node, FollowJointTrajectory, "arm_controller/follow_joint_trajectory")
         self.resetting = node.create_client(Trigger, "simulation/reset")
         self.gripper = ActionClient(node, GripperCommand, "gripper_controller/gripper_cmd")
@@ -99,6 +101,15 @@ class Stack:
         self.wait_for(lambda: len(self.clock) > 3, "what was on its way at the reset")
         for received in (self.joints, *self.images.values()):
             received.clear()
+
+    def ask(self, kind: Any, name: str, request: Any) -> Any:
+        """The response of another service of the simulation."""
+        client = self.node.create_client(kind, f"simulation/{name}")
+        assert client.wait_for_service(timeout_sec=30)
+        answer = client.call_async(request)
+        self.wait_for(answer.done, name)
+        self.node.destroy_client(client)
+        return answer.result()
 
     def _add(self, message: TFMessage, *, static: bool) -> None:
         for transform in message.transforms:
@@ -227,6 +238,26 @@ def test_the_topic_moves_the_robot(stack: Stack, wait_for: Any) -> None:
     stack.trajectory.publish(move(0.5, panda_joint1=start + 0.4, panda_finger_joint1=0.01))
     wait_for(lambda: abs(stack.position("panda_joint1") - start - 0.4) < 0.01, "the arm")
     wait_for(lambda: abs(stack.position("panda_finger_joint1") - 0.01) < 0.002, "the finger")
+
+
+def test_an_array_of_positions_moves_every_joint(stack: Stack, wait_for: Any) -> None:
+    wait_for(lambda: stack.joints, "joint_states")
+    names, positions = list(stack.joints[-1].name), np.array(stack.joints[-1].position)
+    goal = np.where(np.array(names) == "panda_finger_joint1", 0.015, positions + 0.1)
+    stack.positions.publish(Float64MultiArray(data=goal.tolist()))
+    for name, target in zip(names, goal.tolist(), strict=True):
+        wait_for(lambda name=name, target=target: abs(stack.position(name) - target) < 0.01, name)
+
+
+def test_time_can_be_held_and_let_go_by_images(stack: Stack, wait_for: Any) -> None:
+    assert not stack.ask(Trigger, "step", Trigger.Request()).success
+    assert stack.ask(SetBool, "pause", SetBool.Request(data=True)).success
+    before = stamp_to_ns(stack.clock[-1].clock)
+    assert stack.ask(Trigger, "step", Trigger.Request()).success
+    stamp = wait_for(lambda: [one for one in stack.images["front/image"] if one > before], "an image")[0]
+    assert stamp - before <= 100_000_000
+    assert stack.ask(SetBool, "pause", SetBool.Request(data=False)).success
+    wait_for(lambda: stamp_to_ns(stack.clock[-1].clock) > stamp + 200_000_000, "time to go on")
 
 
 def test_an_action_succeeds_with_feedback(stack: Stack) -> None:
