@@ -8,7 +8,8 @@ import http
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ import numpy as np
 from fourd_ros.errors import ContractViolated, FourdError, InvalidMessage
 from fourd_ros.policies import msgpack_arrays
 from fourd_ros.policies.base import Assignment, Policy
-from fourd_ros.policies.joint_numbers import ActionRows
+from fourd_ros.policies.joint_numbers import ActionRows, joint_numbers
 from fourd_ros.policies.websocket_policy import EPISODE, import_websockets
-from fourd_ros.policies.wire_format import WireFormat
+from fourd_ros.policies.wire_format import ImageInput, WireFormat
 from fourd_ros.records import Observation
 
 LOOPBACK = "127.0.0.1"
@@ -70,7 +71,6 @@ class PolicyServer:
         self._max_bytes = max_bytes
         self._occupied = threading.Lock()
         self._client: Any = None
-        self._hello = msgpack_arrays.encode(self._description())
         self._server = websockets.sync.server.serve(
             self._converse,
             host,
@@ -84,6 +84,8 @@ class PolicyServer:
         address = self._server.socket.getsockname()
         self.url = f"ws://[{address[0]}]:{address[1]}" if ":" in address[0] else f"ws://{address[0]}:{address[1]}"
         """Where clients find it."""
+        about = {"policy": policy.name, EPISODE: _EPISODE, "client_options": self.client_options()}
+        self._hello = msgpack_arrays.encode(about)
 
     def serve(self) -> None:
         """Serves until `stop` is called from another thread."""
@@ -96,14 +98,19 @@ class PolicyServer:
         if client is not None:
             client.close(1001, "the server stops")
 
-    def _description(self) -> dict[str, Any]:
+    def client_options(self) -> dict[str, Any]:
+        """What `websocket_policy` has to be told to ask this server, as plain values."""
+        images, states = self._wire.images.items(), self._wire.states.items()
         return {
-            "policy": self._policy.name,
-            "images": {name: [image.height, image.width, 3] for name, image in self._wire.images.items()},
-            "states": {name: [number.joint for number in numbers] for name, numbers in self._wire.states.items()},
-            "actions": list(self._actions.joints),
+            "url": self.url,
+            "images": {name: asdict(image) for name, image in images},
+            "states": {name: [asdict(number) for number in numbers] for name, numbers in states},
+            "prompt": self._wire.prompt,
+            "separator": self._wire.separator,
+            "actions": [asdict(number) for number in self._actions.numbers],
+            "actions_key": self._actions_key,
             "rate": self._actions.rate,
-            EPISODE: _EPISODE,
+            "steps": self._actions.steps,
         }
 
     def _converse(self, socket: Any) -> None:
@@ -142,6 +149,35 @@ class PolicyServer:
         motion = episode.act(observation, instruction, message.get(_EPISODE, {}))
         rows = self._actions.rows(motion, observation.joint_positions)
         return msgpack_arrays.encode({self._actions_key: rows.astype(np.float32)})
+
+
+def serve_policy(
+    policy: Policy, joints: Sequence[str], *, rate: float = 10.0, host: str = LOOPBACK, port: int = 8000
+) -> PolicyServer:
+    """A server that needs no configuration: ``observation/CAMERA``, ``observation/state``, ``prompt``, ``actions``.
+
+    Images have the size of the policy's contract, or 224 x 224.
+
+    Args:
+        policy: who is asked.
+        joints: names of the robot's joints, in the order of the state and of the actions.
+        rate: actions per second [Hz].
+        host: address to listen at.
+        port: to listen at; 0 for a free one.
+
+    Raises:
+        ContractViolated: see `PolicyServer`.
+        InvalidConfig: the rate is not positive, or there are no joints.
+    """
+    contract = policy.contract
+    width, height = contract.size or (224, 224)
+    images = {
+        f"observation/{camera}": ImageInput(camera=camera, width=width, height=height) for camera in contract.cameras
+    }
+    wire = WireFormat(images=images, states={"observation/state": joint_numbers(joints)})
+    steps = None if contract.period is None else max(1, round(contract.period * rate))
+    actions = ActionRows(numbers=joint_numbers(joints), rate=rate, steps=steps)
+    return PolicyServer(policy, wire=wire, actions=actions, host=host, port=port)
 
 
 class _Episode:
