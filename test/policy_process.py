@@ -77,14 +77,18 @@ def main() -> int:
     with rclpy.init():
         policy, executor = Policy(), make_executor()
         executor.add_node(policy)
-        threading.Thread(target=executor.spin, daemon=True).start()
-        done = policy.turned.wait(PATIENCE)
-        code = policy.go_home() if done else None
-        change = np.abs(policy.images[-1] - policy.images[0]).mean() if policy.images else 0.0
-        away = policy.here - policy.home
-        print(json.dumps({"images": len(policy.images), "change": float(change), "code": code, "away": away}))
-        executor.shutdown(timeout_sec=5.0)
-        policy.destroy_node()
+        spinning = threading.Thread(target=executor.spin)
+        spinning.start()
+        try:
+            done = policy.turned.wait(PATIENCE)
+            code = policy.go_home() if done else None
+        finally:
+            executor.shutdown(timeout_sec=5.0)
+            spinning.join()
+            policy.destroy_node()
+    change = np.abs(policy.images[-1] - policy.images[0]).mean() if policy.images else 0.0
+    away = policy.here - policy.home
+    print(json.dumps({"images": len(policy.images), "change": float(change), "code": code, "away": away}))
     return 0 if done else 1
 
 

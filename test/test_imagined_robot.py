@@ -338,6 +338,7 @@ def test_it_goes_on_from_a_live_robot(stack: Stack, tmp_path: Path, wait_for: An
         np.testing.assert_array_equal(stack.picture(stack.robot.now_ns), image_to_rgb(live[stamp]))
         stamps = stack.step(2)
         assert stack.picture(stamps[-1]).shape == (32, 48, 3)
+        stack.robot.set_parameters([Parameter("live_timeout", value=0.1)])
         unknown = stack.reset(source=Reset.LIVE, name="", stamp=ns_to_stamp(1))
         assert unknown.error_code == Answer.UNKNOWN_OBSERVATION
         assert simulation.interrupt() == 0
