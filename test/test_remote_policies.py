@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from fourd_ros.policies.checked import CheckedPolicy
 from fourd_ros.policies.joint_numbers import ActionRows, JointNumber, joint_numbers
 from fourd_ros.policies.process_policy import ProcessPolicy
 from fourd_ros.policies.registry import make_policy
+from fourd_ros.policies.told_episode import hear_assignment, hear_views, tell_assignment
 from fourd_ros.policies.wire_format import ImageInput, WireFormat
 from fourd_ros.records import Observation, RobotTrajectory
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.panda import PANDA_READY, panda_description
+from fourd_ros.simulation.scene import sample_scene
+from fourd_ros.simulation.tasks import TASK_KINDS, sample_task
 
 msgpack = pytest.importorskip("msgpack")
 sync_server = pytest.importorskip("websockets.sync.server")
@@ -220,7 +224,12 @@ def test_names_may_lead_into_maps_of_maps(observation: Observation) -> None:
 
 @contextlib.contextmanager
 def serving(policy: Policy, actions: ActionRows, wire: Mapping[str, Any] = WIRE) -> Iterator[PolicyServer]:
-    server = PolicyServer(policy, wire=WireFormat.from_options(**wire), actions=actions)
+    with running(PolicyServer(policy, wire=WireFormat.from_options(**wire), actions=actions)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(server: PolicyServer) -> Iterator[PolicyServer]:
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:
@@ -325,8 +334,6 @@ def test_a_page_in_a_browser_may_not_ask() -> None:
 @pytest.mark.parametrize(
     ("contract", "missing"),
     [
-        (Contract(scene=True), "truly"),
-        (Contract(cameras=("front",), depth=True), "depth"),
         (Contract(cameras=("top",)), "camera 'top'"),
         (Contract(joints=("panda_joint2",)), "joint 'panda_joint2'"),
         (Contract(cameras=("front",), size=(64, 64)), "images of 64 x 64"),
@@ -444,18 +451,79 @@ def test_remote_policies_are_made_of_files(tmp_path: Path) -> None:
 def test_a_policy_is_served_and_asked_without_a_configuration(tmp_path: Path, observation: Observation) -> None:
     server = serve_policy(Nodding("0.3"), list(PANDA_READY), rate=RATE, port=0)
     (tmp_path / "served.json").write_text(json.dumps(server.client_options()))
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    try:
-        with contextlib.closing(make_policy(f"websocket/{tmp_path}/served.json", task="push")) as far:
-            assert far.contract == Contract(cameras=("front",), joints=tuple(PANDA_READY), period=0.5)
+    with running(server), contextlib.closing(make_policy(f"websocket/{tmp_path}/served.json", task="push")) as far:
+        assert far.contract == Contract(cameras=("front",), joints=tuple(PANDA_READY), period=0.5)
+        far.begin(assignment())
+        motion = far.act(observation, elapsed=0.0)
+        assert motion is not None
+        np.testing.assert_allclose(motion.positions[-1] - list(PANDA_READY.values()), [0.3, *[0.0] * 7], atol=1e-6)
+
+
+def test_a_scripted_policy_is_served_with_all_that_it_has_to_know(observation: Observation) -> None:
+    spec = sample_scene(3, TASK_KINDS["push"].options)
+    goal = sample_task("push", spec, seed=3)
+    knows = Assignment(task="push", instruction=goal.instruction, goal=goal, scene=spec, seed=11)
+    near = make_policy("scripted/aim_30mm", task="push")
+    server = serve_policy(make_policy("scripted/aim_30mm", task="push"), list(PANDA_READY), rate=50.0, port=0)
+    with running(server), contextlib.closing(websocket_policy("far", **server.client_options())) as far:
+        near.begin(knows)
+        expected = near.act(observation, elapsed=0.0)
+        far.begin(knows)
+        motion = far.act(observation, elapsed=0.0)
+        assert motion is not None and expected is not None
+        columns = [motion.joint_names.index(name) for name in expected.joint_names]
+        np.testing.assert_allclose(motion.positions[:, columns], expected.at(motion.times), atol=1e-5)
+        far.begin(assignment())
+        with pytest.raises(PolicyFailed, match="needs to know where everything truly is"):
+            far.act(observation, elapsed=0.0)
+
+
+def test_a_policy_that_needs_depth_sees_the_views_as_they_are(observation: Observation) -> None:
+    policy = Nodding()
+    policy.contract = replace(Nodding.contract, depth=True)
+    with serving(policy, rows()) as server:
+        with contextlib.closing(client(server.url, depth=True)) as far:
             far.begin(assignment())
-            motion = far.act(observation, elapsed=0.0)
-            assert motion is not None
-            np.testing.assert_allclose(motion.positions[-1] - list(PANDA_READY.values()), [0.3, *[0.0] * 7], atol=1e-6)
-    finally:
-        server.stop()
-        thread.join()
+            far.act(observation, elapsed=0.0)
+        with contextlib.closing(client(server.url)) as far:
+            far.begin(assignment())
+            with pytest.raises(PolicyFailed, match="needs depth"):
+                far.act(observation, elapsed=0.0)
+    told, seen = observation.views["front"], policy.seen[0].views["front"]
+    assert seen.camera == told.camera and seen.mounted_on == told.mounted_on
+    for name in ("rgb", "points", "T_world_camera"):
+        np.testing.assert_array_equal(getattr(seen, name), getattr(told, name))
+    with (
+        openpi_server(lambda _: None) as (url, _),
+        contextlib.closing(client(url, scene=True)) as far,
+        pytest.raises(PolicyFailed, match="understands neither"),
+    ):
+        far.begin(assignment())
+
+
+@pytest.mark.parametrize("kind", sorted(TASK_KINDS))
+def test_what_is_told_of_an_episode_comes_back(kind: str) -> None:
+    spec = sample_scene(5, TASK_KINDS[kind].options)
+    goal = sample_task(kind, spec, seed=5)
+    knows = Assignment(task=kind, instruction=goal.instruction, goal=goal, scene=spec, seed=11)
+    told = msgpack_arrays.decode(msgpack_arrays.encode(tell_assignment(knows, elapsed=0.5, scene=True)))
+    assert hear_assignment(told, goal.instruction) == knows
+    assert hear_assignment(told | {"goal": None}, "x").goal is None
+    wrong: list[dict[str, Any]] = [
+        {"seed": "1"},
+        {"seed": True},
+        {"task": None},
+        {"goal": {"Dance": {}}},
+        {"goal": {type(goal).__name__: {"target": "x"}}},
+        {"scene": told["scene"] | {"seed": 1.5}},
+        {"scene": told["scene"] | {"table": told["scene"]["table"] | {"size": [1.0]}}},
+        {"scene": {}},
+    ]
+    for change in wrong:
+        with pytest.raises(InvalidMessage):
+            hear_assignment(told | change, "x")
+    with pytest.raises(InvalidMessage):
+        hear_views({"front": {"rgb": np.zeros((2, 2, 3), np.uint8)}})
 
 
 # Checked
@@ -630,3 +698,41 @@ def test_lerobot_is_missing_with_a_way_to_get_it(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "lerobot", None)
     with pytest.raises(MissingDependency, match="pip install lerobot"):
         make_policy(lerobot_options(tmp_path), task="push")
+
+
+def test_the_real_lerobot_is_asked(tmp_path: Path, observation: Observation) -> None:
+    pytest.importorskip("lerobot", reason="it cannot be installed beside this package (docs/data.md)")
+    from lerobot.configs.types import FeatureType, PolicyFeature
+    from lerobot.policies.act.configuration_act import ACTConfig
+    from lerobot.policies.act.modeling_act import ACTPolicy
+    from lerobot.policies.factory import make_pre_post_processors
+    from torch import full, ones, zeros
+
+    config = ACTConfig(
+        input_features={
+            "observation.state": PolicyFeature(FeatureType.STATE, (2,)),
+            IMAGE: PolicyFeature(FeatureType.VISUAL, (3, 48, 64)),
+        },
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (2,))},
+        **{"chunk_size": 10, "n_action_steps": 8, "device": "cpu", "pretrained_backbone_weights": None},
+        **{"dim_model": 32, "n_heads": 2, "dim_feedforward": 64},
+    )
+    ACTPolicy(config).save_pretrained(tmp_path / "policy")
+    spread = {"mean": zeros(2), "std": ones(2)}
+    statistics = {"observation.state": spread, "action": {"mean": full((2,), 0.5), "std": full((2,), 0.01)}}
+    statistics[IMAGE] = {"mean": zeros(3, 1, 1), "std": ones(3, 1, 1)}
+    for processor in make_pre_post_processors(config, dataset_stats=statistics):
+        processor.save_pretrained(tmp_path / "policy")
+    options = {"folder": "policy", "state": list(JOINTS), "actions": list(JOINTS), "rate": 10.0}
+    (tmp_path / "act.json").write_text(json.dumps(options))
+    policy = make_policy(f"lerobot/{tmp_path}/act.json", task="push")
+    assert policy.contract == Contract(cameras=("front",), size=(64, 48), joints=JOINTS, period=0.8)
+    motions = []
+    for _ in range(2):
+        policy.begin(assignment())
+        motions.append(policy.act(observation, elapsed=0.0))
+        assert policy.act(observation, elapsed=0.8) is not None
+    first, second = motions
+    assert first is not None and second is not None
+    np.testing.assert_array_equal(first.positions, second.positions)
+    np.testing.assert_allclose(first.positions, 0.5, atol=0.1)

@@ -23,12 +23,13 @@ from fourd_ros.policies import msgpack_arrays
 from fourd_ros.policies.base import Assignment, Contract, Policy
 from fourd_ros.policies.joint_numbers import ActionRows, joint_numbers
 from fourd_ros.policies.options_file import made_from_file
+from fourd_ros.policies.told_episode import tell_assignment, tell_views
 from fourd_ros.policies.wire_format import WireFormat
 from fourd_ros.records import Observation, RobotTrajectory
 
 EPISODE = "episode_name"
-"""In the map of a server that wants to know of the episode: the name under which it wants ``task``, ``seed`` and
-``elapsed`` in every observation."""
+"""In the map of a server that wants to know of the episode: the name under which it wants that in every observation
+(see ``told_episode``)."""
 
 _MAX_REASON = 500
 """Of a server's account of what went wrong, its last characters."""
@@ -46,6 +47,8 @@ class WebsocketPolicy(Policy):
         wire: names of what it is told.
         actions: what its answers mean.
         actions_key: name of the actions in an answer.
+        depth: the policy that is served needs points; only a server of ours understands them.
+        scene: it needs to know where everything truly is; only a server of ours understands that.
         answer_limit: time for an answer [s].
         connect_limit: time until a server must be there [s].
         max_bytes: bound on an answer.
@@ -64,6 +67,8 @@ class WebsocketPolicy(Policy):
         wire: WireFormat,
         actions: ActionRows,
         actions_key: str = "actions",
+        depth: bool = False,
+        scene: bool = False,
         answer_limit: float = 10.0,
         connect_limit: float = 10.0,
         max_bytes: int = 16 * 1024**2,
@@ -72,6 +77,8 @@ class WebsocketPolicy(Policy):
         super().__init__(name)
         self.contract = Contract(
             cameras=wire.cameras,
+            depth=depth,
+            scene=scene,
             joints=tuple(dict.fromkeys((*wire.joints, *actions.joints))),
             period=actions.period,
         )
@@ -84,11 +91,13 @@ class WebsocketPolicy(Policy):
         """Connects where there is no connection, or where the server keeps account of episodes.
 
         Raises:
-            PolicyFailed: there is no server, or it is none of policies.
+            PolicyFailed: there is no server, it is none of policies, or it does not understand what it shall be told.
         """
         if self._episode_name:
             self._line.close()
         self._line.open()
+        if (self.contract.depth or self.contract.scene) and not self._episode_name:
+            raise PolicyFailed("the server understands neither depth nor the true scene; it is not one of fourd_ros")
         self._assignment = assignment
 
     def act(self, observation: Observation, *, elapsed: float) -> RobotTrajectory | None:
@@ -101,8 +110,9 @@ class WebsocketPolicy(Policy):
             raise PolicyFailed(f"'{self.name}' is asked before an episode began")
         message = self._wire.message(observation, self._assignment.instruction)
         if self._episode_name:
-            told = {"task": self._assignment.task, "seed": self._assignment.seed, "elapsed": elapsed}
-            message[self._episode_name] = told
+            told = tell_assignment(self._assignment, elapsed=elapsed, scene=self.contract.scene)
+            views = {"views": tell_views(observation, self.contract.cameras)} if self.contract.depth else {}
+            message[self._episode_name] = told | views
         answer = self._line.ask(message, limit=self._answer_limit, again=not self._episode_name)
         rows = answer.get(self._actions_key)
         if not isinstance(rows, np.ndarray):

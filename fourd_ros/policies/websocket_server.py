@@ -1,7 +1,8 @@
 """Serves a policy to clients that speak the protocol of openpi (see ``websocket_policy``).
 
 A connection is an episode: it begins with the first observation, or anew when the instruction changes. One client is
-served at a time; another one is refused until that has gone.
+served at a time; another one is refused until that has gone. Policies that need depth, or to know where everything
+truly is, can be asked by a `WebsocketPolicy` only.
 """
 
 import http
@@ -9,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fourd_ros.errors import ContractViolated, FourdError, InvalidMessage
 from fourd_ros.policies import msgpack_arrays
 from fourd_ros.policies.base import Assignment, Policy
 from fourd_ros.policies.joint_numbers import ActionRows, joint_numbers
+from fourd_ros.policies.told_episode import hear_assignment, hear_views
 from fourd_ros.policies.websocket_policy import EPISODE, import_websockets
 from fourd_ros.policies.wire_format import ImageInput, WireFormat
 from fourd_ros.records import Observation
@@ -28,6 +30,7 @@ _HANDOVER = 1.0
 """How long a new client waits for the former one to be gone [s]."""
 
 _EPISODE = "episode"
+_HOW = ", which only a fourd_ros.policies.websocket_policy tells"
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +50,7 @@ class PolicyServer:
         max_bytes: bound on an observation.
 
     Raises:
-        ContractViolated: the policy needs what such clients do not tell: depth, the true scene, or a camera or joint
-            that has no name here.
+        ContractViolated: the policy needs a camera or a joint that has no name here, or images of another size.
         MissingDependency: websockets or msgpack are not installed.
         OSError: the port is taken.
     """
@@ -109,6 +111,8 @@ class PolicyServer:
             "separator": self._wire.separator,
             "actions": [asdict(number) for number in self._actions.numbers],
             "actions_key": self._actions_key,
+            "depth": self._policy.contract.depth,
+            "scene": self._policy.contract.scene,
             "rate": self._actions.rate,
             "steps": self._actions.steps,
         }
@@ -193,17 +197,24 @@ class _Episode:
         if not isinstance(told, Mapping):
             raise InvalidMessage(f"'{_EPISODE}' is a {type(told).__name__}, needed a map")
         if instruction != self._instruction:
-            seed = told.get("seed", 0)
-            if type(seed) is not int or seed < 0:
-                raise InvalidMessage(f"the seed is {seed!r:.50}, needed a whole number, not negative")
-            self._policy.begin(
-                Assignment(task=str(told.get("task", "")), instruction=instruction, goal=None, scene=None, seed=seed)
-            )
-            self._instruction, self._began = instruction, time.monotonic()
+            self._begin(hear_assignment(told, instruction))
+        if self._policy.contract.depth:
+            observation = self._with_depth(observation, told.get("views"))
         elapsed = told.get("elapsed", time.monotonic() - self._began)
         if not isinstance(elapsed, int | float) or not np.isfinite(elapsed):
             raise InvalidMessage(f"the elapsed time is {elapsed!r:.50}, needed seconds")
         return self._policy.act(observation, elapsed=float(elapsed))
+
+    def _begin(self, assignment: Assignment) -> None:
+        if self._policy.contract.scene and assignment.scene is None:
+            raise ContractViolated(f"policy '{self._policy.name}' needs to know where everything truly is{_HOW}")
+        self._policy.begin(assignment)
+        self._instruction, self._began = assignment.instruction, time.monotonic()
+
+    def _with_depth(self, observation: Observation, views: object) -> Observation:
+        if views is None:
+            raise ContractViolated(f"policy '{self._policy.name}' needs depth{_HOW}")
+        return replace(observation, views={**observation.views, **hear_views(views)})
 
 
 def _check_contract(policy: Policy, wire: WireFormat, actions: ActionRows) -> None:
@@ -211,8 +222,6 @@ def _check_contract(policy: Policy, wire: WireFormat, actions: ActionRows) -> No
     wanting = [f"camera '{camera}'" for camera in contract.cameras if camera not in wire.cameras]
     joints = dict.fromkeys((*contract.joints, *actions.joints))
     wanting += [f"joint '{joint}'" for joint in joints if joint not in wire.joints]
-    wanting += ["depth"] if contract.depth else []
-    wanting += ["to know where everything truly is"] if contract.scene else []
     sizes = {(image.width, image.height) for image in wire.images.values() if image.camera in contract.cameras}
     if contract.size is not None and sizes - {contract.size}:
         wanting.append(f"images of {contract.size[0]} x {contract.size[1]}")
