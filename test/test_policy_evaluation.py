@@ -1,6 +1,7 @@
 """Policies tried in the imagination and in the simulator: what is judged, kept, resumed, and what goes wrong."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,11 @@ class Odd(Policy):
     def act(self, observation: Observation, *, elapsed: float) -> RobotTrajectory | None:
         if self.name == "raises":
             raise ZeroDivisionError("by design")
+        if self.name == "sleeps":
+            time.sleep(3.0)
         joint = "elbow" if self.name == "strange_joint" else "panda_joint1"
-        value = np.nan if self.name == "nan" else observation.joint_positions["panda_joint1"] + 0.05
+        step = {"nan": np.nan, "too_fast": 2.0}.get(self.name, 0.05)
+        value = observation.joint_positions["panda_joint1"] + step
         assert self._scene is None
         return RobotTrajectory(joint_names=(joint,), times=np.array([0.5]), positions=np.array([[value]]))
 
@@ -142,21 +146,28 @@ def trials(*policies: str, **changes: Any) -> Trials:
         "model": ModelOptions(threads=1),
         "truth": True,
         "limit": 1.0,
+        "answer_limit": 2.0,
         "least_trust": 0.0,
     }
     return Trials(**{**options, **changes})
 
 
 def test_what_a_policy_does_wrong_makes_its_unit_invalid_and_no_other() -> None:
-    wrong = ("raises", "nan", "strange_joint")
+    wrong = {
+        "raises": "ZeroDivisionError: by design",
+        "nan": "not finite",
+        "strange_joint": "elbow",
+        "too_fast": "panda_joint1",
+        "sleeps": "within 2 s",
+    }
     here = "test_policy_evaluation:odd"
     found = try_start(trials(*(f"{here}/{name}" for name in (*wrong, "turn"))))
     results = {result.unit.policy.rpartition("/")[2]: result for result in found.results["points"]}
-    for name, reason in zip(wrong, ("ZeroDivisionError: by design", "not finite", "elbow"), strict=True):
-        assert reason in results[name].imagined.invalid
-        assert results[name].true is not None
-        assert reason.removeprefix("ZeroDivisionError: ") in results[name].true.invalid or name == "strange_joint"
-        assert not results[name].imagined.counts
+    for name, reason in wrong.items():
+        true = results[name].true
+        assert reason in results[name].imagined.invalid or name == "sleeps"
+        assert true is not None and reason in true.invalid
+        assert not results[name].imagined.counts and not true.counts
     turned = results["turn"]
     assert turned.imagined.counts and turned.true is not None and turned.true.counts
     assert turned.imagined.success is False and turned.true.success is False

@@ -50,6 +50,7 @@ class PolicyEvaluationConfig:
     allow_noncommercial: bool = setting(False, "load weights whose licence forbids commercial use")
     truth: bool = setting(True, "try everything in the simulator too")
     limit: float = setting(15.0, "longest episode [s]", above=0.0, maximum=600.0)
+    answer_limit: float = setting(30.0, "longest time for an answer of a policy [s]", above=0.0, maximum=600.0)
     least_trust: float = setting(0.0, "rollouts that are trusted less are not judged", minimum=0.0, maximum=1.0)
     sloppy: tuple[str, ...] = setting(
         ("*/aim_[3-8]0mm", "*/heading_[34]*"),

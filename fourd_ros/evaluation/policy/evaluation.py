@@ -171,6 +171,7 @@ class PolicyEvaluation:
             model=config.model_options,
             truth=config.truth,
             limit=config.limit,
+            answer_limit=config.answer_limit,
             least_trust=config.least_trust,
         )
 

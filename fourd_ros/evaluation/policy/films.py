@@ -4,11 +4,10 @@ import numpy as np
 
 from fourd_ros.evaluation.policy.controls import load_rung
 from fourd_ros.evaluation.policy.starts import Start, simulated_start
-from fourd_ros.evaluation.policy.trials import Imagination, Trials, assignment_of
+from fourd_ros.evaluation.policy.trials import Imagination, Trials, assignment_of, checked_policy
 from fourd_ros.evaluation.policy.units import Unit
 from fourd_ros.evaluation.policy.worlds import SimulatedWorld, drive
 from fourd_ros.policies.base import Policy
-from fourd_ros.policies.registry import make_policy
 from fourd_ros.records import Pixels, RobotTrajectory
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.world_model.base import Question, WorldModel
@@ -31,7 +30,7 @@ def film(trials: Trials, unit: Unit) -> tuple[Pixels, Pixels]:
         FourdError: the start, the rung or the policy cannot be made, or the policy failed.
     """
     with simulated_start(trials.kind, trials.number, trials.options) as (start, simulator):
-        policy = make_policy(unit.policy, task=trials.kind)
+        policy = checked_policy(unit.policy, trials)
         try:
             model = load_rung(trials.backends[0], trials.model)
             imagination = Imagination(start, model, trials)

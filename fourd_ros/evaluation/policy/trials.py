@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import FourdError
+from fourd_ros.errors import FourdError, PolicyFailed
 from fourd_ros.evaluation.policy.controls import load_rung
 from fourd_ros.evaluation.policy.goals import Ending, Goal, Track, goal_of
 from fourd_ros.evaluation.policy.starts import Start, StartOptions, body_of, simulated_start
@@ -17,6 +18,7 @@ from fourd_ros.evaluation.policy.units import Outcome, Unit, UnitResult
 from fourd_ros.evaluation.policy.worlds import ImaginedWorld, SimulatedWorld, drive
 from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.policies.base import Assignment, Policy
+from fourd_ros.policies.checked import CheckedPolicy
 from fourd_ros.policies.registry import make_policy
 from fourd_ros.records import ObjectMotion, Observation, RobotTrajectory
 from fourd_ros.robot.model import RobotModel
@@ -51,6 +53,7 @@ class Trials:
         model: what rungs are made of.
         truth: try it in the simulator too.
         limit: longest episode [s].
+        answer_limit: longest time for an answer of a policy [s].
         least_trust: what is trusted less is not judged.
     """
 
@@ -63,6 +66,7 @@ class Trials:
     model: ModelOptions
     truth: bool
     limit: float
+    answer_limit: float
     least_trust: float
 
 
@@ -101,7 +105,7 @@ def try_start(trials: Trials) -> StartResults:
         FourdError: the start, the rungs or a policy cannot be made.
     """
     with simulated_start(trials.kind, trials.number, trials.options) as (start, simulator):
-        policies = {name: make_policy(name, task=trials.kind) for name in trials.policies}
+        policies = {name: checked_policy(name, trials) for name in trials.policies}
         try:
             for name, policy in policies.items():
                 policy.contract.check(name, start.observation, scene=True)
@@ -112,7 +116,23 @@ def try_start(trials: Trials) -> StartResults:
             return StartResults(results=results, truths=truths)
         finally:
             for policy in policies.values():
-                policy.close()
+                with suppress(PolicyFailed):
+                    policy.close()
+
+
+def checked_policy(name: str, trials: Trials) -> CheckedPolicy:
+    """A policy whose answers come in time and can be followed by the robot, or end its episode.
+
+    Raises:
+        InvalidInput, MissingDependency: as `make_policy` says.
+    """
+    robot = shared_robot()
+    return CheckedPolicy(
+        make_policy(name, task=trials.kind),
+        robot.kinematics,
+        answer_limit=trials.answer_limit,
+        targets=() if robot.gripper is None else robot.gripper.joints,
+    )
 
 
 def _results(
