@@ -105,8 +105,8 @@ def _argument_lines(graph: Graph) -> list[str]:
 def _doctor(nodes: Sequence[Any], *, params_file: str, remap: Sequence[str]) -> str:
     """The command that looks at what these nodes publish for, or take into, a world model."""
     words = ["fourd", "doctor", "--topics"]
-    cameras = [node.parameters.cameras for node in nodes if hasattr(node.parameters, "cameras")]
-    words += ["--cameras", *cameras[-1]]
+    cameras = [node.cameras for node in nodes if node.cameras]
+    words += ["--cameras", *cameras[-1]] if cameras else []
     if params_file:
         words += ["--params-file", params_file]
     if namespace := nodes[0].get_namespace().strip("/"):

@@ -117,6 +117,11 @@ class FourdNode(LifecycleNode):
     # What hooks use.
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """Namespaces of the cameras that the node publishes or listens to; none for most nodes."""
+        return tuple(getattr(self.parameters, "cameras", ()))
+
+    @property
     def state_label(self) -> str:
         """Of the lifecycle: unconfigured, inactive, active, finalized, or a transition."""
         return str(self._state_machine.current_state[1])

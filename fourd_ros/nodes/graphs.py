@@ -316,7 +316,7 @@ GRAPHS: dict[str, Graph] = {
             ),
             next_steps=(
                 TOPICS,
-                "drive the other one: fourd bringup robot --set robot:=imagined",
+                "drive either of them alike: fourd bringup robot --set robot:=simulated, or --set robot:=imagined",
                 LOOK,
             ),
         ),

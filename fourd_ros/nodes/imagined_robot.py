@@ -162,6 +162,11 @@ class ImaginedRobotNode(RobotNode):
         self._model = None
         give_back_buffers()
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Those that are imagined now; before the first start those that are wanted."""
+        return self.parameters.cameras if self._scene is None else self._scene.cameras
+
     def status(self) -> Mapping[str, object]:
         scene, backend = self._scene, {"backend": self.parameters.backend}
         if scene is None:

@@ -32,6 +32,11 @@ class ImaginedScene:
         self.end: DriftTooLarge | None = None
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """That are imagined."""
+        return () if self._observed is None else tuple(self._observed.views)
+
+    @property
     def seconds(self) -> float:
         """That were imagined."""
         return self._frames.state.now
