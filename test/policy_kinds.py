@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import numpy as np
 
@@ -11,6 +10,10 @@ from fourd_ros.policies.base import Assignment, Contract, Policy
 from fourd_ros.records import Observation, RobotTrajectory
 
 JOINTS = ("panda_joint1", "panda_finger_joint1")
+
+
+def assignment(instruction: str = "push the cube", seed: int = 0) -> Assignment:
+    return Assignment(task="push", instruction=instruction, goal=None, scene=None, seed=seed)
 
 
 class Nodding(Policy):
@@ -66,6 +69,5 @@ class Failing(Nodding):
 
 
 def unmakeable(detail: str, *, task: str) -> Policy:
-    """Whatever is asked of it, it dies of."""
-    time.sleep(0.0)
+    """Dies of being made."""
     os._exit(5)
