@@ -10,10 +10,28 @@ import numpy as np
 import pytest
 
 from fourd_ros.cli import main
-from fourd_ros.errors import ContractViolated, InvalidConfig, InvalidInput, InvalidResults, UnknownTask
+from fourd_ros.errors import (
+    ContractViolated,
+    InvalidConfig,
+    InvalidInput,
+    InvalidResults,
+    JudgeFailed,
+    UnknownTask,
+)
 from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig, StartSettings
 from fourd_ros.evaluation.policy.evaluation import PolicyEvaluation
-from fourd_ros.evaluation.policy.goals import Ending, Inside, Lifted, ObjectAt, PulledOut, Stacked, Track, goal_of
+from fourd_ros.evaluation.policy.goals import (
+    Ending,
+    Inside,
+    Lifted,
+    ObjectAt,
+    PulledOut,
+    Stacked,
+    Track,
+    Verdict,
+    goal_of,
+)
+from fourd_ros.evaluation.policy.judge import Judge
 from fourd_ros.evaluation.policy.starts import StartOptions, simulated_start
 from fourd_ros.evaluation.policy.trials import Trials, Witness, assignment_of, try_start
 from fourd_ros.evaluation.policy.units import Unit, read_units
@@ -147,6 +165,7 @@ def trials(*policies: str, **changes: Any) -> Trials:
         "truth": True,
         "limit": 1.0,
         "answer_limit": 2.0,
+        "judge": None,
         "least_trust": 0.0,
     }
     return Trials(**{**options, **changes})
@@ -184,6 +203,31 @@ def test_what_is_not_trusted_is_not_judged() -> None:
     (result,) = found.results["points"]
     assert result.imagined.abstained and result.imagined.success is None and not result.imagined.counts
     assert result.true is None
+
+
+class Seer(Judge):
+    """Says what it was told to say, and counts the frames."""
+
+    def __init__(self, success: bool | None) -> None:
+        self._success = success
+        self.seen: list[tuple[int, ...]] = []
+
+    def judge(self, frames: Any, instruction: str) -> Verdict:
+        self.seen.append(frames.shape)
+        if instruction == "" or len(frames) < 2:
+            raise JudgeFailed("nothing to see")
+        return Verdict(success=self._success, probability=0.9)
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+def test_a_judge_sees_films_and_may_be_unsure(said: bool | None) -> None:
+    seer = Seer(said)
+    found = try_start(trials("scripted/freeze_45", backends=("kinematic",), truth=False, judge=seer, limit=3.0))
+    (result,) = found.results["kinematic"]
+    assert result.imagined.success is said
+    assert result.imagined.abstained == (said is None)
+    ((frames, *size),) = seer.seen
+    assert frames > 5 and size == [64, 64, 3]
 
 
 def small(**changes: Any) -> PolicyEvaluationConfig:

@@ -1,8 +1,9 @@
 """What an evaluation of policies is told."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 
 from fourd_ros.errors import InvalidConfig
+from fourd_ros.evaluation.policy.judge import Endpoint, VisionLanguageJudge
 from fourd_ros.evaluation.policy.starts import SEEDS, STARTS, StartOptions
 from fourd_ros.policies.scripted import SKILLS
 from fourd_ros.simulation.objects import OBJECT_KINDS
@@ -34,6 +35,23 @@ class StartSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgeSettings:
+    """A vision language model that looks at imagined films, at an endpoint in the way of OpenAI."""
+
+    url: str = setting(MISSING, "that '/chat/completions' is added to, such as http://127.0.0.1:8000/v1")
+    model: str = setting(MISSING, "its name there")
+    key_variable: str = setting("", "environment variable that holds the key")
+    timeout: float = setting(60.0, "time for one answer [s]", above=0.0, maximum=600.0)
+    frames: int = setting(4, "of a film that it is shown", minimum=1, maximum=32)
+
+    @property
+    def judge(self) -> VisionLanguageJudge:
+        """The judge."""
+        endpoint = Endpoint(url=self.url, model=self.model, key_variable=self.key_variable, timeout=self.timeout)
+        return VisionLanguageJudge(endpoint, frames=self.frames)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyEvaluationConfig:
     """Everything that an evaluation needs."""
 
@@ -50,6 +68,9 @@ class PolicyEvaluationConfig:
     allow_noncommercial: bool = setting(False, "load weights whose licence forbids commercial use")
     truth: bool = setting(True, "try everything in the simulator too")
     limit: float = setting(15.0, "longest episode [s]", above=0.0, maximum=600.0)
+    judge: JudgeSettings | None = setting(
+        None, "vision language model that judges imagined films; null: detectors that look at points"
+    )
     answer_limit: float = setting(30.0, "longest time for an answer of a policy [s]", above=0.0, maximum=600.0)
     least_trust: float = setting(0.0, "rollouts that are trusted less are not judged", minimum=0.0, maximum=1.0)
     sloppy: tuple[str, ...] = setting(

@@ -13,9 +13,9 @@ from fourd_ros.data.video import FORMATS, encode
 from fourd_ros.errors import InvalidConfig, InvalidResults
 from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig
 from fourd_ros.evaluation.policy.detector_scores import DetectorScore, score_detector
-from fourd_ros.evaluation.policy.films import FRAME_STEP, film
+from fourd_ros.evaluation.policy.films import film
 from fourd_ros.evaluation.policy.report_films import UnitVideo
-from fourd_ros.evaluation.policy.trials import Trials, try_start
+from fourd_ros.evaluation.policy.trials import FRAME_STEP, Trials, try_start
 from fourd_ros.evaluation.policy.units import IMAGINED, TRUE, Unit, UnitResult, from_row, to_row
 from fourd_ros.strict_json import read_object
 from fourd_ros.training.settings import config_tree, differences, read_config, write_config
@@ -172,6 +172,7 @@ class PolicyEvaluation:
             truth=config.truth,
             limit=config.limit,
             answer_limit=config.answer_limit,
+            judge=None if config.judge is None else config.judge.judge,
             least_trust=config.least_trust,
         )
 

@@ -4,16 +4,12 @@ import numpy as np
 
 from fourd_ros.evaluation.policy.controls import load_rung
 from fourd_ros.evaluation.policy.starts import Start, simulated_start
-from fourd_ros.evaluation.policy.trials import Imagination, Trials, assignment_of, checked_policy
+from fourd_ros.evaluation.policy.trials import FRAME_STEP, Imagination, Trials, assignment_of, checked_policy
 from fourd_ros.evaluation.policy.units import Unit
 from fourd_ros.evaluation.policy.worlds import SimulatedWorld, drive
 from fourd_ros.policies.base import Policy
-from fourd_ros.records import Pixels, RobotTrajectory
+from fourd_ros.records import Pixels
 from fourd_ros.simulation.simulator import Simulator
-from fourd_ros.world_model.base import Question, WorldModel
-
-FRAME_STEP = 0.2
-"""Between two frames [s]."""
 
 
 def film(trials: Trials, unit: Unit) -> tuple[Pixels, Pixels]:
@@ -32,27 +28,11 @@ def film(trials: Trials, unit: Unit) -> tuple[Pixels, Pixels]:
     with simulated_start(trials.kind, trials.number, trials.options) as (start, simulator):
         policy = checked_policy(unit.policy, trials)
         try:
-            model = load_rung(trials.backends[0], trials.model)
-            imagination = Imagination(start, model, trials)
+            imagination = Imagination(start, load_rung(trials.backends[0], trials.model), trials)
             motion = imagination.commanded(policy, unit.seed)
-            imagined = _imagined(model, imagination, start, motion, unit.seed)
-            return imagined, _true(policy, start, simulator, unit.seed, trials.limit)
+            return imagination.film(motion, unit.seed), _true(policy, start, simulator, unit.seed, trials.limit)
         finally:
             policy.close()
-
-
-def _imagined(model: WorldModel, imagination: Imagination, start: Start, motion: RobotTrajectory, seed: int) -> Pixels:
-    camera, view = next(iter(start.observation.views.items()))
-    question = Question(
-        robot=imagination.robot,
-        observation=start.observation,
-        candidates=(motion,),
-        times=np.arange(FRAME_STEP, float(motion.times[-1]) + FRAME_STEP / 2, FRAME_STEP),
-        views=(camera,),
-        seed=seed,
-    )
-    (rollout,) = model.imagine(question, checkpoint=lambda _: None)
-    return np.concatenate([view.rgb[None], rollout.views[camera].rgb])
 
 
 def _true(policy: Policy, start: Start, simulator: Simulator, seed: int, limit: float) -> Pixels:

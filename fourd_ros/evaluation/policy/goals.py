@@ -95,15 +95,17 @@ class Verdict:
     """Whether a task was done.
 
     Args:
-        success: by the most probable places; None where the thing that it is about was not seen.
-        probability: by the distribution of the places; NaN where unknown.
+        success: most probably; None where that cannot be told.
+        probability: that it was; NaN where unknown.
+        reason: why it cannot be told, or what makes a judge say so.
     """
 
     success: bool | None
     probability: float
+    reason: str = ""
 
 
-UNSEEN = Verdict(success=None, probability=float("nan"))
+UNSEEN = Verdict(success=None, probability=float("nan"), reason="what the task is about was not seen")
 
 
 class Goal(ABC):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidConfig, InvalidImage, JudgeFailed
+from fourd_ros.evaluation.policy.goals import Verdict
 from fourd_ros.strict_json import parse_object
 
 Pixels = NDArray[np.uint8]
@@ -38,21 +39,6 @@ _RULES = (
     '{"answer": "yes" | "no" | "unsure", "probability": number from 0 to 1 that the task is done at the end, '
     '"reason": one sentence about what the frames show}. Answer "unsure" if the frames do not show it.'
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What a judge says of an episode.
-
-    Args:
-        success: whether the task was done; None if the judge is not sure.
-        probability: that it was done.
-        reason: what makes the judge say so.
-    """
-
-    success: bool | None
-    probability: float
-    reason: str
 
 
 class Judge(ABC):

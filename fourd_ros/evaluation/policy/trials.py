@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import FourdError, PolicyFailed
+from fourd_ros.errors import FourdError, JudgeFailed, PolicyFailed
 from fourd_ros.evaluation.policy.controls import load_rung
-from fourd_ros.evaluation.policy.goals import Ending, Goal, Track, goal_of
+from fourd_ros.evaluation.policy.goals import Ending, Goal, Track, Verdict, goal_of
+from fourd_ros.evaluation.policy.judge import Judge
 from fourd_ros.evaluation.policy.starts import Start, StartOptions, body_of, simulated_start
 from fourd_ros.evaluation.policy.units import Outcome, Unit, UnitResult
 from fourd_ros.evaluation.policy.worlds import ImaginedWorld, SimulatedWorld, drive
@@ -20,7 +21,7 @@ from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.policies.base import Assignment, Policy
 from fourd_ros.policies.checked import CheckedPolicy
 from fourd_ros.policies.registry import make_policy
-from fourd_ros.records import ObjectMotion, Observation, RobotTrajectory
+from fourd_ros.records import ObjectMotion, Observation, Pixels, RobotTrajectory
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import panda_description
 from fourd_ros.world_model.base import Forecast, ModelOptions, Question, WorldModel
@@ -34,6 +35,9 @@ FloatArray = NDArray[np.float64]
 
 CONTACTS = ("nothing moved", "something else moved", "moved along", "moved, and others too", "lifted")
 """What a robot may do to the thing that its task is about, and to others."""
+
+FRAME_STEP = 0.2
+"""Between two frames of a film [s]."""
 
 MOVED, LIFTED = 0.01, 0.03
 """From how far on a thing counts as moved, and as lifted [m]."""
@@ -54,6 +58,7 @@ class Trials:
         truth: try it in the simulator too.
         limit: longest episode [s].
         answer_limit: longest time for an answer of a policy [s].
+        judge: of imagined films; None for the detector of the task.
         least_trust: what is trusted less is not judged.
     """
 
@@ -67,6 +72,7 @@ class Trials:
     truth: bool
     limit: float
     answer_limit: float
+    judge: Judge | None
     least_trust: float
 
 
@@ -214,7 +220,7 @@ class Imagination:
         forecasts, ends = self._forecasts(list(motions.values()), seed)
         seconds = (time.perf_counter() - began) / max(len(motions), 1)
         for (name, motion), forecast, index in zip(motions.items(), forecasts, ends, strict=True):
-            found[name] = (self._judged(motion, forecast, index, seconds), forecast.model_sha256)
+            found[name] = (self._judged(motion, forecast, index, seconds, seed), forecast.model_sha256)
         return {name: found[name] for name in policies}
 
     def commanded(self, policy: Policy, seed: int) -> RobotTrajectory:
@@ -243,18 +249,40 @@ class Imagination:
         )
         return self._model.predict(question), places.tolist()
 
-    def _judged(self, motion: RobotTrajectory, forecast: Forecast, index: int, seconds: float) -> Outcome:
+    def _judged(self, motion: RobotTrajectory, forecast: Forecast, index: int, seconds: float, seed: int) -> Outcome:
+        trusted = not forecast.trust < self._trials.least_trust
+        told = Outcome(success=None, trust=forecast.trust, abstained=not trusted, seconds=seconds)
+        if not trusted:
+            return told
+        try:
+            verdict = self._verdict(motion, forecast, index, seed)
+        except JudgeFailed as error:
+            return replace(told, invalid=f"{error.kind}: {error}")
+        if verdict.success is None:
+            return replace(
+                told, invalid="" if self._trials.judge else verdict.reason, abstained=bool(self._trials.judge)
+            )
+        return replace(told, success=verdict.success, probability=verdict.probability)
+
+    def _verdict(self, motion: RobotTrajectory, forecast: Forecast, index: int, seed: int) -> Verdict:
+        if self._trials.judge is not None:
+            return self._trials.judge.judge(self.film(motion, seed), self._start.task.instruction)
         tracks = tracks_of(forecast, index, self._start.observation, self._resting)
-        verdict = self._goal.judge(Ending(tracks=tracks, grasp=_grasp_point(self.robot, motion.positions[-1])))
-        abstained = forecast.trust < self._trials.least_trust
-        return Outcome(
-            success=None if abstained else verdict.success,
-            probability=verdict.probability,
-            invalid="" if verdict.success is not None else "what the task is about was not seen",
-            trust=forecast.trust,
-            abstained=abstained,
-            seconds=seconds,
+        return self._goal.judge(Ending(tracks=tracks, grasp=_grasp_point(self.robot, motion.positions[-1])))
+
+    def film(self, motion: RobotTrajectory, seed: int) -> Pixels:
+        """What the first camera would see under a commanded motion, from now on, shape [T, H, W, 3], uint8."""
+        camera, view = next(iter(self._start.observation.views.items()))
+        question = Question(
+            robot=self.robot,
+            observation=self._start.observation,
+            candidates=(motion,),
+            times=np.arange(FRAME_STEP, float(motion.times[-1]) + FRAME_STEP / 2, FRAME_STEP),
+            views=(camera,),
+            seed=seed,
         )
+        (rollout,) = self._model.imagine(question, checkpoint=lambda _: None)
+        return np.concatenate([view.rgb[None], rollout.views[camera].rgb])
 
 
 class Witness:
