@@ -12,6 +12,7 @@ from conftest import OtherProcess, node_command, ros_context, spinning
 from control_msgs.action import FollowJointTrajectory, GripperCommand
 from fourd_msgs.srv import ResetImagination
 from rclpy.action import ActionClient
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -312,6 +313,22 @@ def test_drift_is_bounded(stack: Stack, episode: Episode, wait_for: Any) -> None
     assert stack.robot.warning() == ""
     stack.told(lambda: stack.trajectory.publish(move(0.1, panda_joint1=start + 0.1)))
     assert stack.position("panda_joint1", stack.step()[0]) == pytest.approx(start + 0.1)
+
+
+def test_it_can_be_deactivated_in_the_middle_of_a_goal_and_begin_anew(
+    stack: Stack, episode: Episode, wait_for: Any
+) -> None:
+    stack.begin()
+    target = start_of(episode, "panda_joint1") + 0.5
+    sent = stack.arm.send_goal_async(FollowJointTrajectory.Goal(trajectory=move(9.0, panda_joint1=target)))
+    wait_for(sent.done, "acceptance")
+    before = stack.robot.now_ns
+    assert stack.robot.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert stack.robot.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    stack.begin()
+    (stamp,) = stack.step()
+    assert stamp > before, "ROS time goes on"
+    assert stack.position("panda_joint1", stamp) == pytest.approx(start_of(episode, "panda_joint1"))
 
 
 def test_it_goes_on_from_a_live_robot(stack: Stack, tmp_path: Path, wait_for: Any) -> None:

@@ -142,6 +142,7 @@ class ImaginedRobotNode(RobotNode):
 
     def start(self) -> None:
         settings = self.parameters
+        self._forget()
         self.make_time()
         if settings.source_cameras:
             self._live = RobotWatch(self, self._watch_settings())
@@ -156,7 +157,7 @@ class ImaginedRobotNode(RobotNode):
         if self._robot is not None:
             self._instants.close()
         self.world.stop()
-        self._robot = self._live = self._scene = self._counted = None
+        self._forget()
 
     def unload(self) -> None:
         self._model = None
@@ -254,6 +255,10 @@ class ImaginedRobotNode(RobotNode):
         self._robot = robot
 
     # On threads of the executor.
+
+    def _forget(self) -> None:
+        """What is known of the robot, so that another one can be stood in for."""
+        self._robot = self._live = self._scene = self._counted = None
 
     def _on_reset(self, request: ResetImagination.Request, response: ResetImagination.Response) -> Any:
         try:
