@@ -40,8 +40,8 @@ class DemonstrationSettings:
 
     folder: Path = setting(Path("out/imitation"), "where demonstrations are kept", changes_result=False)
     tasks: tuple[str, ...] = setting(TASKS, "kinds that are shown, in turn")
-    count: int = setting(480, "to train on", minimum=1)
-    validation: int = setting(60, "held out", minimum=1)
+    count: int = setting(320, "to train on", minimum=1)
+    validation: int = setting(40, "held out", minimum=1)
     seed: int = setting(4000, "of their start states; those held out are of the next one", minimum=0, maximum=4998)
     disturbed: float = setting(0.5, "share that begins in the midst of a worse attempt", minimum=0.0, maximum=1.0)
     disturbance: float = setting(0.04, "standard deviation of the aim of that attempt [m]", minimum=0.0)
