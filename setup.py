@@ -41,6 +41,7 @@ REQUIRES = [
 ]
 ROS_WHEELS = ["ros-kilted-common-interfaces", "ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp"]
 TORCH = ["torch>=2.6"]
+REMOTE = ["msgpack", "websockets>=15"]
 EXTRAS = {
     "onnx": ["onnxruntime"],  # of these three only one: they bring the same modules
     "cpu": ["onnxruntime", "open3d-cpu"],
@@ -50,7 +51,9 @@ EXTRAS = {
     "train": [*TORCH, "accelerate", "diffusers", "onnx", "onnxscript", "peft", "tensorboard"],
     "ray": ["ray"],
     "viewer": ["viser"],
+    "remote": REMOTE,
     "test": [
+        *REMOTE,
         "evo",
         "mypy",
         "psutil",

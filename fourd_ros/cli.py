@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "convert": "make a model folder of a published checkpoint",
     "train": "train a model, or continue a run that was stopped",
     "evaluate": "models on held-out data beside methods that learn nothing",
+    "policy": "policies that drive the robot: list them, serve one to other programs",
     "report": "results of earlier runs as a page with charts, or as Markdown",
     "verify": "compare a system with the vectors computed by the original networks",
 }
