@@ -1,138 +1,49 @@
-"""Ask a world model node from a script or a notebook.
+"""Ask the nodes of this package from a script or a notebook.
 
 with WorldModelClient.connect() as world:
     rollouts = world.imagine([trajectory], horizon=2.0).result(timeout=10.0)
     for frame in world.frames(rollouts[0].rollout_id):
         print(frame.time_from_start, frame.points.width)
+
+with PolicyEvaluatorClient.connect() as evaluator:
+    results = evaluator.evaluate(["scripted"], ["push"], starts=50, output_name="push").result().results
+    for row in results:
+        print(row.policy, row.rate, row.truth_rate)
 """
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import rclpy
 from action_msgs.msg import GoalStatus
-from fourd_msgs.action import Imagine
+from fourd_msgs.action import EvaluatePolicy, Imagine
 from fourd_msgs.msg import Rollout, RolloutFrame
 from fourd_msgs.srv import GetRolloutFrames
-from rclpy.action import ActionClient
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
-from rclpy.task import Future
 
-from fourd_ros.bridge.qos import BURST
 from fourd_ros.bridge.times import ns_to_stamp, seconds_to_duration
 from fourd_ros.bridge.trajectories import trajectory_to_message
-from fourd_ros.errors import FourdError
+from fourd_ros.goal_client import GoalClient, GoalFailed, PendingGoal, ServerUnavailable
 from fourd_ros.records import RobotTrajectory
 
-LIVENESS_PERIOD = 0.1
-"""How often a waiting client looks whether its server still lives [s]."""
+__all__ = ["EvaluationFailed", "ImagineFailed", "PolicyEvaluatorClient", "ServerUnavailable", "WorldModelClient"]
 
 ALL_FIELDS = GetRolloutFrames.Request.IMAGE | GetRolloutFrames.Request.POINTS | GetRolloutFrames.Request.OBSERVED
 
 
-class ServerUnavailable(FourdError):
-    """No world model node answers, or the one that worked on the goal is gone."""
-
-    kind = "server_unavailable"
-
-
-class ImagineFailed(FourdError):
-    """The node ended the goal without an answer.
-
-    Attributes:
-        code: an error code of ``fourd_msgs/action/Imagine``; 0 when the goal was rejected.
-        status: ``action_msgs/GoalStatus`` of the goal.
-    """
+class ImagineFailed(GoalFailed):
+    """A question without an answer; the codes are those of ``fourd_msgs/action/Imagine``."""
 
     kind = "imagine_failed"
 
-    def __init__(self, message: str, *, code: int, status: int) -> None:
-        super().__init__(message)
-        self.code, self.status = code, status
+
+class EvaluationFailed(GoalFailed):
+    """An evaluation that ended early; the codes are those of ``fourd_msgs/action/EvaluatePolicy``."""
+
+    kind = "evaluation_failed"
 
 
-class ImagineHandle:
-    """A question under way. Any thread may wait on it while the node's executor spins elsewhere."""
-
-    def __init__(self, client: "WorldModelClient", sent: Future[Any]) -> None:
-        self._client = client
-        self._answered = threading.Event()
-        self._goal: Any = None
-        self._response: Any = None
-        self._servers: frozenset[bytes] = client.server_ids()
-        sent.add_done_callback(self._on_accepted)
-        self._accepted = threading.Event()
-
-    def _on_accepted(self, future: Future[Any]) -> None:
-        self._goal = future.result()
-        self._accepted.set()
-        if self._goal is None or not self._goal.accepted:
-            self._answered.set()
-            return
-        self._goal.get_result_async().add_done_callback(self._on_result)
-
-    def _on_result(self, future: Future[Any]) -> None:
-        self._response = future.result()
-        self._answered.set()
-
-    def done(self) -> bool:
-        """Whether an answer, good or bad, is here."""
-        return self._answered.is_set()
-
-    def result(self, timeout: float | None = None) -> list[Rollout]:
-        """Wait for the rollouts.
-
-        Args:
-            timeout: seconds to wait, None for as long as the server lives.
-
-        Raises:
-            ImagineFailed: rejected, aborted or cancelled; says why and carries the error code.
-            ServerUnavailable: the server died meanwhile.
-            TimeoutError: nothing after `timeout`.
-        """
-        give_up = float("inf") if timeout is None else time.monotonic() + timeout
-        while not self._answered.wait(LIVENESS_PERIOD):
-            if not self._servers & self._client.server_ids():
-                raise ServerUnavailable(f"the server of '{self._client.name}' is gone; ask again when it is back")
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"no answer from '{self._client.name}' within {timeout} s")
-        if self._response is None:
-            raise ImagineFailed(
-                f"'{self._client.name}' rejected the goal: it is inactive or its queue is full (see /diagnostics)",
-                code=0,
-                status=GoalStatus.STATUS_UNKNOWN,
-            )
-        result, status = self._response.result, self._response.status
-        if status != GoalStatus.STATUS_SUCCEEDED:
-            raise ImagineFailed(
-                result.error_msg or f"the goal ended with status {status}", code=result.error_code, status=status
-            )
-        return list(result.rollouts)
-
-    def cancel(self, timeout: float = 5.0) -> bool:
-        """Take the question back; True when the server agreed.
-
-        Raises:
-            TimeoutError: the goal was not accepted, or the server did not answer, within `timeout` [s].
-        """
-        if not self._accepted.wait(timeout):
-            raise TimeoutError(f"the goal was not accepted within {timeout} s")
-        if self._goal is None or not self._goal.accepted:
-            return False
-        answered = threading.Event()
-        future = self._goal.cancel_goal_async()
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(timeout):
-            raise TimeoutError(f"no answer to the cancel request within {timeout} s")
-        return bool(future.result().goals_canceling)
-
-
-class WorldModelClient:
+class WorldModelClient(GoalClient):
     """Wraps the action and the service of one world model node.
 
     Args:
@@ -140,70 +51,20 @@ class WorldModelClient:
         name: name of the world model node, with its namespace where it has one.
     """
 
+    action_type, action_name, graph, failure = Imagine, "imagine", "world_model", ImagineFailed
+
     def __init__(self, node: Node, *, name: str = "world_model") -> None:
-        self.node, self.name = node, name
-        group = ReentrantCallbackGroup()
-        self._imagine = ActionClient(
-            node,
-            Imagine,
-            f"{name}/imagine",
-            callback_group=group,
-            goal_service_qos_profile=BURST,
-            result_service_qos_profile=BURST,
-        )
-        self._frames = node.create_client(GetRolloutFrames, f"{name}/get_rollout_frames", callback_group=group)
-        self._status_topic = node.resolve_topic_name(f"{name}/imagine/_action/status")
-
-    @classmethod
-    @contextmanager
-    def connect(cls, name: str = "world_model", *, timeout: float = 10.0) -> Iterator[Self]:
-        """A client with a node and an executor of its own, for scripts.
-
-        Raises:
-            ServerUnavailable: no such node within `timeout` [s].
-        """
-        with rclpy.init() if not rclpy.ok() else _Nothing():
-            node = Node("world_model_client")
-            executor = MultiThreadedExecutor(num_threads=2)
-            executor.add_node(node)
-            client = cls(node, name=name)  # before spinning: rclpy looks into half-made action clients
-            spinner = threading.Thread(target=executor.spin, daemon=True)
-            spinner.start()
-            try:
-                client.wait(timeout=timeout)
-                yield client
-            finally:
-                executor.shutdown()
-                spinner.join()
-                client.destroy()
-                node.destroy_node()
+        super().__init__(node, name=name)
+        self._frames = node.create_client(GetRolloutFrames, f"{name}/get_rollout_frames", callback_group=self.group)
 
     def destroy(self) -> None:
         """Give the action and service clients back."""
-        self._imagine.destroy()
+        super().destroy()
         self.node.destroy_client(self._frames)
 
-    def wait(self, *, timeout: float = 10.0) -> None:
-        """Wait until the node offers its action and service.
-
-        Raises:
-            ServerUnavailable: not within `timeout` [s].
-        """
-        give_up = time.monotonic() + timeout
-        ready = self._imagine.wait_for_server(timeout) and self._frames.wait_for_service(
-            max(give_up - time.monotonic(), 0.0)
-        )
-        while ready and not self.server_ids() and time.monotonic() < give_up:
-            time.sleep(0.01)
-        if not ready or not self.server_ids():
-            raise ServerUnavailable(
-                f"no world model at '{self.name}' within {timeout} s; start one: fourd bringup world_model"
-            )
-
-    def server_ids(self) -> frozenset[bytes]:
-        """Identities of the running servers; a restarted one has a new identity."""
-        publishers = self.node.get_publishers_info_by_topic(self._status_topic)
-        return frozenset(bytes(info.endpoint_gid) for info in publishers)
+    def is_ready(self) -> bool:
+        """Whether action and service are offered."""
+        return super().is_ready() and bool(self._frames.service_is_ready())
 
     def imagine(
         self,
@@ -220,7 +81,7 @@ class WorldModelClient:
         backend: str = "",
         slot: str = "",
         feedback: Callable[[Any], None] | None = None,
-    ) -> ImagineHandle:
+    ) -> PendingGoal[list[Rollout]]:
         """Ask what happens if the robot moves so; returns at once.
 
         Args:
@@ -250,8 +111,7 @@ class WorldModelClient:
             backend=backend,
             slot=slot,
         )
-        listener = None if feedback is None else (lambda message: feedback(message.feedback))
-        return ImagineHandle(self, self._imagine.send_goal_async(goal, feedback_callback=listener))
+        return self.send(goal, read=lambda result: list(result.rollouts), feedback=feedback)
 
     def frames(
         self,
@@ -309,12 +169,56 @@ class WorldModelClient:
         return future.result()
 
 
-class _Nothing:
-    """A context that is already there."""
+class PolicyEvaluatorClient(GoalClient):
+    """Wraps the action of one policy evaluator node.
 
-    def __enter__(self) -> None: ...
+    Args:
+        node: a node that somebody spins, in another thread than the one that waits here.
+        name: name of the policy evaluator node, with its namespace where it has one.
+    """
 
-    def __exit__(self, *_: object) -> None: ...
+    action_type, action_name, graph, failure = EvaluatePolicy, "evaluate_policy", "policy_evaluator", EvaluationFailed
+
+    def __init__(self, node: Node, *, name: str = "policy_evaluator") -> None:
+        super().__init__(node, name=name)
+
+    def evaluate(
+        self,
+        policies: Sequence[str],
+        tasks: Sequence[str],
+        *,
+        starts: int,
+        output_name: str,
+        seed: int = 0,
+        backend: str = "",
+        with_truth: bool = True,
+        resume: bool = False,
+        feedback: Callable[[Any], None] | None = None,
+    ) -> PendingGoal[Any]:
+        """Ask how often policies succeed; returns at once. The answer is an ``EvaluatePolicy.Result``.
+
+        Args:
+            policies: their names, such as ``scripted/expert``; ``scripted`` stands for all of graded skill.
+            tasks: kinds of task.
+            starts: start states of each policy and task.
+            output_name: of the folder on the node's machine that keeps the evaluation.
+            seed: of the start states.
+            backend: the rung that imagines; empty: as the node is set.
+            with_truth: try everything in the simulator too.
+            resume: go on with what the folder holds of the same evaluation.
+            feedback: called with every ``EvaluatePolicy.Feedback``.
+        """
+        goal = EvaluatePolicy.Goal(
+            policies=list(policies),
+            tasks=list(tasks),
+            starts=starts,
+            seed=seed,
+            backend=backend,
+            with_truth=with_truth,
+            output_name=output_name,
+            resume=resume,
+        )
+        return self.send(goal, read=lambda result: result, feedback=feedback)
 
 
 def _as_message(candidate: RobotTrajectory | Any) -> Any:

@@ -115,6 +115,12 @@ class PathNotAllowed(FourdError):
     kind = "path_not_allowed"
 
 
+class AlreadyExists(FourdError):
+    """Something lies where a new one shall be made; nothing was changed."""
+
+    kind = "already_exists"
+
+
 class InvalidBag(InvalidInput):
     """A bag that is truncated, unindexed, or lacks what was asked of it."""
 
@@ -209,6 +215,12 @@ class UnknownTask(InvalidInput):
     """No simulated task or policy of that name, or a scene that lacks what the task needs."""
 
     kind = "unknown_task"
+
+
+class UnknownPolicy(InvalidInput):
+    """No policy of that name is registered, or none for the task."""
+
+    kind = "unknown_policy"
 
 
 class ContractViolated(InvalidInput):

@@ -13,9 +13,9 @@ from fourd_ros.cli import main
 from fourd_ros.errors import (
     ContractViolated,
     InvalidConfig,
-    InvalidInput,
     InvalidResults,
     JudgeFailed,
+    UnknownPolicy,
     UnknownTask,
 )
 from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig, StartSettings
@@ -117,9 +117,9 @@ def test_every_task_has_enough_policies_of_graded_skill() -> None:
     for task, skills in SKILLS.items():
         assert len(skills) >= 16, task
         assert all(make_policy(f"scripted/{name}", task=task).contract.scene for name in skills)
-    with pytest.raises(UnknownTask, match="expert"):
+    with pytest.raises(UnknownPolicy, match="expert"):
         make_policy("scripted/champion", task="push")
-    with pytest.raises(InvalidInput, match="scripted"):
+    with pytest.raises(UnknownPolicy, match="scripted"):
         make_policy("oracle/expert", task="push")
 
 

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
 from typing import Any, TypeVar
 
 from fourd_ros.errors import FourdError, JobFailed, MissingDependency
@@ -23,6 +25,9 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 3
 """How often a job is begun whose worker dies."""
+
+CHECK_PERIOD = 0.2
+"""Between two looks whether the results are still wanted [s]."""
 
 _START_ATTEMPTS = 3
 _CONNECT_SECONDS = 5.0
@@ -38,8 +43,11 @@ def run_jobs(
     workers: int = 1,
     ray: bool = False,
     address: str | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[str, Result]]:
     """Do every job and yield its key and result as it is done.
+
+    Jobs that are under way when the iterator is closed, or when something is raised, are given up.
 
     Args:
         function: of a module, or a `functools.partial` of one, so that another process can import it; its argument
@@ -48,6 +56,8 @@ def run_jobs(
         workers: processes at a time; 1 without Ray does the jobs in this process.
         ray: do them as Ray tasks.
         address: of a Ray cluster; without one, a local cluster of that many workers is started, heard on loopback only.
+        checkpoint: is called every `CHECK_PERIOD` while jobs are done elsewhere, and between jobs done in this process;
+            what it raises ends everything.
 
     Raises:
         FourdError: of a job, with its key in front.
@@ -55,10 +65,10 @@ def run_jobs(
         MissingDependency: Ray is not installed.
     """
     if ray:
-        return _run_on_ray(function, jobs, workers=workers, address=address)
+        return _run_on_ray(function, jobs, workers=workers, address=address, checkpoint=checkpoint)
     if runs_here(jobs, workers=workers, ray=ray):
-        return _run_here(function, jobs)
-    return _run_in_processes(function, jobs, workers=min(workers, len(jobs)))
+        return _run_here(function, jobs, checkpoint=checkpoint)
+    return _run_in_processes(function, jobs, workers=min(workers, len(jobs)), checkpoint=checkpoint)
 
 
 def runs_here(jobs: Sized, *, workers: int, ray: bool) -> bool:
@@ -66,8 +76,11 @@ def runs_here(jobs: Sized, *, workers: int, ray: bool) -> bool:
     return not ray and (workers == 1 or len(jobs) < 2)
 
 
-def _run_here(function: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+def _run_here(
+    function: Callable[[Job], Result], jobs: Mapping[str, Job], *, checkpoint: Callable[[], None]
+) -> Iterator[tuple[str, Result]]:
     for key, job in jobs.items():
+        checkpoint()
         try:
             result = function(job)
         except Exception as error:
@@ -76,57 +89,87 @@ def _run_here(function: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Ite
 
 
 def _run_in_processes(
-    function: Callable[[Job], Result], jobs: Mapping[str, Job], *, workers: int
+    function: Callable[[Job], Result], jobs: Mapping[str, Job], *, workers: int, checkpoint: Callable[[], None]
 ) -> Iterator[tuple[str, Result]]:
     os.environ.update(_ONE_THREAD)
     waiting = [(key, 1) for key in reversed(list(jobs))]
     # A pool of one process each: when one dies, it is known which job it had, and the others work on.
-    idle = [_one_process() for _ in range(workers)]
-    busy: dict[Future[Result], tuple[str, int, ProcessPoolExecutor]] = {}
+    idle = [_OneProcess() for _ in range(workers)]
+    busy: dict[Future[Result], tuple[str, int, _OneProcess]] = {}
     try:
         while waiting or busy:
             while waiting and idle:
                 key, attempt = waiting.pop()
                 pool = idle.pop()
                 busy[pool.submit(function, jobs[key])] = (key, attempt, pool)
-            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+            checkpoint()
+            for future in wait(busy, timeout=CHECK_PERIOD, return_when=FIRST_COMPLETED).done:
                 key, attempt, pool = busy.pop(future)
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     if attempt == ATTEMPTS:
                         raise JobFailed(f"{key}: its process died {ATTEMPTS} times; is there enough memory?")
                     waiting.append((key, attempt + 1))
-                    pool.shutdown()
-                    idle.append(_one_process())
+                    pool.close()
+                    idle.append(_OneProcess())
                 elif error is not None:
                     raise _failure(key, error) from error
                 else:
                     idle.append(pool)
                     yield key, future.result()
     finally:
-        for pool in [*idle, *(pool for _, _, pool in busy.values())]:
-            pool.shutdown(cancel_futures=True)
+        for pool in idle:
+            pool.close()
+        for _, _, pool in busy.values():
+            pool.end()
 
 
-def _one_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+class _OneProcess:
+    """A process that does one job at a time."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        told, self._tell = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent, initargs=(told,))
+
+    def submit(self, function: Callable[[Job], Result], job: Job) -> Future[Result]:
+        return self._pool.submit(function, job)
+
+    def close(self) -> None:
+        """End it; it does nothing, or has died."""
+        self._pool.shutdown()
+        self._tell.close()
+
+    def end(self) -> None:
+        """End it in the middle of its job."""
+        self._tell.send(None)
+        self.close()
 
 
-def end_with_parent() -> None:
-    """Die with the parent, however it dies, and without a word on Ctrl-C; a worker would wait for jobs for ever."""
+def end_with_parent(told: Connection | None = None) -> None:
+    """Die with the parent, however it dies, and without a word on Ctrl-C; a worker would wait for jobs for ever.
+
+    Args:
+        told: die as soon as something comes from there, too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_await_parent, daemon=True).start()
+    threading.Thread(target=_await_end, args=(told,), daemon=True).start()
 
 
-def _await_parent() -> None:
+def _await_end(told: Connection | None) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
+        wait_for_any([parent.sentinel] if told is None else [parent.sentinel, told])
         os._exit(1)
 
 
 def _run_on_ray(
-    function: Callable[[Job], Result], jobs: Mapping[str, Job], *, workers: int, address: str | None
+    function: Callable[[Job], Result],
+    jobs: Mapping[str, Job],
+    *,
+    workers: int,
+    address: str | None,
+    checkpoint: Callable[[], None],
 ) -> Iterator[tuple[str, Result]]:
     ray = _import_ray()
     started = not ray.is_initialized()
@@ -138,15 +181,16 @@ def _run_on_ray(
         shared = ray.put(function)
         keys = {task.remote(shared, job): key for key, job in jobs.items()}
         while keys:
-            (done, *_), _ = ray.wait(list(keys), num_returns=1)
-            key = keys.pop(done)
-            try:
-                result = ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                raise _failure(key, error.cause) from error
-            except ray.exceptions.RayError as error:
-                raise JobFailed(f"{key}: its worker died {ATTEMPTS} times: {error}") from error
-            yield key, result
+            checkpoint()
+            for done in ray.wait(list(keys), num_returns=1, timeout=CHECK_PERIOD)[0]:
+                key = keys.pop(done)
+                try:
+                    result = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise _failure(key, error.cause) from error
+                except ray.exceptions.RayError as error:
+                    raise JobFailed(f"{key}: its worker died {ATTEMPTS} times: {error}") from error
+                yield key, result
     finally:
         for unfinished in keys:
             ray.cancel(unfinished, force=True)

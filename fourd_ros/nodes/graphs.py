@@ -263,6 +263,13 @@ IMAGINED_ROBOT_NODE = NodeSpec(
     parameters_file="config/imagined_robot.yaml",
     parameters={name: name for name in ("cameras", "seed", "real_time_factor", "backend", "start", "start_folders")},
 )
+POLICY_EVALUATOR_NODE = NodeSpec(
+    executable="policy_evaluator",
+    target="fourd_ros.nodes.policy_evaluation:PolicyEvaluatorNode",
+    name="policy_evaluator",
+    parameters_file="config/policy_evaluator.yaml",
+    parameters={name: name for name in ("output_root", "settings_file", "workers")},
+)
 BAG_NODE = NodeSpec(
     executable="bag_replay",
     target="fourd_ros.nodes.bag_replay:BagReplayNode",
@@ -318,6 +325,23 @@ GRAPHS: dict[str, Graph] = {
                 TOPICS,
                 "drive either of them alike: fourd bringup robot --set robot:=simulated, or --set robot:=imagined",
                 LOOK,
+            ),
+        ),
+        Graph(
+            name="policy_evaluator",
+            description="how often policies succeed, judged in the imagination",
+            nodes=(POLICY_EVALUATOR_NODE,),
+            arguments=(
+                Argument(name="output_root", default="", description="of all evaluations; empty: as in the YAML"),
+                Argument(
+                    name="settings_file",
+                    default="",
+                    description="what goals leave open, as `fourd evaluate policies` takes it; empty: as in the YAML",
+                ),
+                Argument(name="workers", default="", description="processes at once; empty: as in the YAML", type=int),
+            ),
+            next_steps=(
+                "evaluate: python3, from fourd_ros.client import PolicyEvaluatorClient; or its action, evaluate_policy",
             ),
         ),
         Graph(

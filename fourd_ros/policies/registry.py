@@ -1,6 +1,6 @@
 """Policies by name: ``KIND/DETAIL``, or ``module:Class`` of a user's own."""
 
-from fourd_ros.errors import InvalidInput
+from fourd_ros.errors import InvalidInput, UnknownPolicy
 from fourd_ros.policies.base import Policy
 from fourd_ros.registries import find_registered
 
@@ -27,11 +27,12 @@ def make_policy(name: str, *, task: str) -> Policy:
         task: kind of task.
 
     Raises:
-        InvalidInput: there is no such policy, or what was made is none.
+        UnknownPolicy: there is no such policy.
+        InvalidInput: what was made is none.
         MissingDependency: what it runs on is not installed.
     """
     kind, _, detail = name.partition("/")
-    maker = find_registered(_MAKERS, kind, what="policy", error=InvalidInput, others=True)
+    maker = find_registered(_MAKERS, kind, what="policy", error=UnknownPolicy, others=True)
     if not callable(maker):
         raise InvalidInput(f"policy '{name}' is {maker!r}, needed is something that makes a policy")
     policy = maker(detail, task=task)

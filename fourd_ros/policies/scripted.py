@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
-from fourd_ros.errors import PolicyFailed, UnknownTask
+from fourd_ros.errors import PolicyFailed, UnknownPolicy
 from fourd_ros.policies.base import Assignment, Contract, Policy
 from fourd_ros.records import Observation, RobotTrajectory
 from fourd_ros.robot.panda import PANDA_READY
@@ -86,11 +86,11 @@ def make_policy(name: str, *, task: str) -> ScriptedPolicy:
     """The scripted policy of that name.
 
     Raises:
-        UnknownTask: nobody wrote any for the task, or none of that name.
+        UnknownPolicy: nobody wrote any for the task, or none of that name.
     """
     skills = SKILLS.get(task, {})
     if name not in skills:
-        raise UnknownTask(
+        raise UnknownPolicy(
             f"no scripted policy '{name}' for '{task}'; there are "
             f"{ {kind: list(names) for kind, names in SKILLS.items()} }"
         )

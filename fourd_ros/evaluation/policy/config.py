@@ -100,6 +100,12 @@ class PolicyEvaluationConfig:
         """What rungs are made of; each process has one thread."""
         return ModelOptions(compact_model=self.model, allow_noncommercial=self.allow_noncommercial, threads=1)
 
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        policies = sum(len(self.policies_for(task)) for task in self.tasks)
+        return policies * self.starts.count * len(self.seeds)
+
     def policies_for(self, task: str) -> tuple[str, ...]:
         """Names of all policies that try a task, in order."""
         names: list[str] = []

@@ -44,13 +44,21 @@ class CopyFirstFrame(WorldModel):
         return [nothing] * len(question.candidates)
 
 
-@lru_cache(maxsize=4)
-def load_rung(name: str, options: ModelOptions) -> WorldModel:
-    """A rung by its registry name, or the control; made once in a process.
+def rung_class(name: str, *, allow_noncommercial: bool = False) -> type[WorldModel]:
+    """The class of a rung by its registry name, or of the control.
 
     Raises:
-        UnknownBackend, UnknownModel, InvalidModel, LicenceRefused, MissingDependency: as `load_backend` says.
+        UnknownBackend, LicenceRefused, MissingDependency: as `load_backend` says.
     """
-    if name == COPY_FIRST:
-        return CopyFirstFrame()
-    return load_backend(name, allow_noncommercial=options.allow_noncommercial).from_options(options)
+    return CopyFirstFrame if name == COPY_FIRST else load_backend(name, allow_noncommercial=allow_noncommercial)
+
+
+@lru_cache(maxsize=4)
+def load_rung(name: str, options: ModelOptions) -> WorldModel:
+    """A rung, made once in a process.
+
+    Raises:
+        UnknownBackend, LicenceRefused, MissingDependency: as `load_backend` says.
+        UnknownModel, InvalidModel: its weights cannot be read.
+    """
+    return rung_class(name, allow_noncommercial=options.allow_noncommercial).from_options(options)

@@ -12,11 +12,13 @@ from fourd_ros.data.parallel import run_jobs
 from fourd_ros.data.video import FORMATS, encode
 from fourd_ros.errors import InvalidConfig, InvalidResults
 from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig
+from fourd_ros.evaluation.policy.controls import rung_class
 from fourd_ros.evaluation.policy.detector_scores import DetectorScore, score_detector
 from fourd_ros.evaluation.policy.films import film
 from fourd_ros.evaluation.policy.report_films import UnitVideo
 from fourd_ros.evaluation.policy.trials import FRAME_STEP, Trials, try_start
 from fourd_ros.evaluation.policy.units import IMAGINED, TRUE, Unit, UnitResult, from_row, to_row
+from fourd_ros.policies.registry import make_policy
 from fourd_ros.strict_json import read_object
 from fourd_ros.training.settings import config_tree, differences, read_config, write_config
 from fourd_ros.whole_file import write_whole
@@ -40,6 +42,7 @@ class PolicyEvaluation:
         address: of a Ray cluster; one is started here by default.
 
     Raises:
+        FourdError: a rung or a policy cannot be made; the folder is left as it was.
         InvalidConfig: the folder holds another evaluation.
     """
 
@@ -55,19 +58,25 @@ class PolicyEvaluation:
         self.config, self.folder = config, folder
         self._workers, self._ray, self._address = workers, ray, address
         self._jobs = {_job_name(task, start): self._trials(task, start) for task, start in self._cells()}
+        self._check_names()
         self._claim()
 
     @property
     def total(self) -> int:
         """Number of units."""
-        seeds = len(self.config.seeds)
-        return sum(len(trials.policies) * seeds for trials in self._jobs.values())
+        return self.config.units
 
-    def run(self, *, heard: Callable[[Sequence[UnitResult]], None] = lambda results: None) -> None:
+    def run(
+        self,
+        *,
+        heard: Callable[[Sequence[UnitResult]], None] = lambda results: None,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:
         """Try what was not tried yet.
 
         Args:
             heard: is told the results of the judged rung, those of earlier runs first.
+            checkpoint: is called again and again; what it raises ends the run, and what was done is kept.
 
         Raises:
             FourdError: a start, a rung or a policy cannot be made.
@@ -81,6 +90,7 @@ class PolicyEvaluation:
             workers=self._workers,
             ray=self._ray,
             address=self._address,
+            checkpoint=checkpoint,
         )
         for name, _ in jobs:
             heard(self._kept(name).results[self.config.backend])
@@ -181,6 +191,14 @@ class PolicyEvaluation:
 
     def _kept(self, name: str) -> "_Part":
         return _read_part(self._part(name))
+
+    def _check_names(self) -> None:
+        """See that all that is named can be made."""
+        for backend in (self.config.backend, *self.config.controls):
+            rung_class(backend, allow_noncommercial=self.config.allow_noncommercial)
+        for task in self.config.tasks:
+            for name in self.config.policies_for(task):
+                make_policy(name, task=task).close()
 
     def _claim(self) -> None:
         """Note the settings in the folder, or see that they are those noted there."""
