@@ -87,9 +87,10 @@ def test_every_answer_ends_with_an_error_of_its_own_range() -> None:
         assert all(getattr(cls, key) == value for key, value in codes.items())
 
 
-def test_error_codes_of_imagine_are_named_like_the_exceptions() -> None:
+@pytest.mark.parametrize("name", ["Imagine", "EvaluatePolicy"])
+def test_error_codes_of_actions_are_named_like_the_exceptions(name: str) -> None:
     kinds = {one.kind.upper() for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, Exception)}
-    assert set(_codes("Imagine", "action")) - {"NONE", "INTERNAL"} <= kinds
+    assert set(_codes(name, "action")) - {"NONE", "INTERNAL"} <= kinds
 
 
 def test_flags_and_labels_agree_with_the_code() -> None:

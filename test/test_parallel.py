@@ -18,7 +18,7 @@ from fourd_ros.data.episode_dataset import EpisodeDataset
 from fourd_ros.data.episode_writer import EpisodeDatasetWriter
 from fourd_ros.data.parallel import ATTEMPTS, run_jobs
 from fourd_ros.data.validation import validate
-from fourd_ros.errors import InvalidEpisode, JobFailed
+from fourd_ros.errors import Cancelled, InvalidEpisode, JobFailed
 
 EPISODES_EACH, SMALL_SHARD = 4, 16_000
 JOBS = 4
@@ -171,6 +171,29 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     parent.kill()
     _, alive = psutil.wait_procs(processes, timeout=20)
     assert alive == []
+
+
+def test_what_nobody_wants_any_more_is_given_up(tmp_path: Path) -> None:
+    workers: list[psutil.Process] = []
+
+    def checkpoint() -> None:
+        names = [path.name for path in tmp_path.iterdir()]
+        if len(names) == 2:
+            workers.extend(psutil.Process(int(name)) for name in names)
+            raise Cancelled("by the test")
+
+    with pytest.raises(Cancelled):
+        list(run_jobs(name_worker, {"one": tmp_path, "two": tmp_path}, workers=2, checkpoint=checkpoint))
+    assert workers and not any(worker.is_running() for worker in workers)
+
+
+def where(_: int) -> int:
+    return os.getpid()
+
+
+def test_a_job_is_done_apart_where_that_is_wanted() -> None:
+    assert dict(run_jobs(where, {"one": 1})) == {"one": os.getpid()}
+    assert dict(run_jobs(where, {"one": 1}, apart=True)) != {"one": os.getpid()}
 
 
 def test_a_cluster_that_is_not_there_is_said_so() -> None:

@@ -43,6 +43,7 @@ def run_jobs(
     workers: int = 1,
     ray: bool = False,
     address: str | None = None,
+    apart: bool = False,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[str, Result]]:
     """Do every job and yield its key and result as it is done.
@@ -56,6 +57,8 @@ def run_jobs(
         workers: processes at a time; 1 without Ray does the jobs in this process.
         ray: do them as Ray tasks.
         address: of a Ray cluster; without one, a local cluster of that many workers is started, heard on loopback only.
+        apart: do them in another process even where one is enough, so that neither a crash of a job nor its length
+            matters to this one.
         checkpoint: is called every `CHECK_PERIOD` while jobs are done elsewhere, and between jobs done in this process;
             what it raises ends everything.
 
@@ -66,13 +69,13 @@ def run_jobs(
     """
     if ray:
         return _run_on_ray(function, jobs, workers=workers, address=address, checkpoint=checkpoint)
-    if runs_here(jobs, workers=workers, ray=ray):
+    if not apart and runs_here(jobs, workers=workers, ray=ray):
         return _run_here(function, jobs, checkpoint=checkpoint)
     return _run_in_processes(function, jobs, workers=min(workers, len(jobs)), checkpoint=checkpoint)
 
 
 def runs_here(jobs: Sized, *, workers: int, ray: bool) -> bool:
-    """Whether `run_jobs` does them in this process, so that a function may be told of progress inside a job."""
+    """Whether `run_jobs` does them in this process unless told otherwise; their function may tell of progress then."""
     return not ray and (workers == 1 or len(jobs) < 2)
 
 

@@ -34,9 +34,7 @@ class PolicyEvaluatorParameters(NodeParameters):
         "images; empty: the defaults",
         fixed_while="configured",
     )
-    workers: int = parameter(
-        0, "processes that try policies at once; 0: one for each core; 1: none beside the node's own", maximum=1024
-    )
+    workers: int = parameter(0, "processes that try policies; 0: one for each core", minimum=0, maximum=1024)
     max_units: int = parameter(
         1_000_000, "policies x tasks x starts x seeds of one goal; larger ones are refused", minimum=1
     )
@@ -102,11 +100,12 @@ class PolicyEvaluatorNode(FourdNode):
         folder = output_folder(settings.output_root, request.output_name)
         if not request.resume and not is_vacant(folder):
             raise AlreadyExists(f"'{folder}' holds something; set resume to go on with it, or name another output")
-        evaluation = PolicyEvaluation(config, folder, workers=settings.workers or len(os.sched_getaffinity(0)))
+        workers = settings.workers or len(os.sched_getaffinity(0))
+        evaluation = PolicyEvaluation(config, folder, workers=workers, apart=True)
         self._standings = standings = Standings(config, tell=goal.tell, period=settings.feedback_period)
         try:
             evaluation.run(heard=standings.hear, checkpoint=goal.check_wanted)
-            result.report_path = str(evaluation.write_report())
+            result.report_path = str(evaluation.write_report(checkpoint=goal.check_wanted))
         finally:
             result.results = standings.messages()
             self._standings = None

@@ -40,6 +40,7 @@ class PolicyEvaluation:
         workers: processes.
         ray: spread over Ray instead.
         address: of a Ray cluster; one is started here by default.
+        apart: try nothing in this process, even with one worker.
 
     Raises:
         FourdError: a rung or a policy cannot be made; the folder is left as it was.
@@ -54,9 +55,10 @@ class PolicyEvaluation:
         workers: int = 1,
         ray: bool = False,
         address: str | None = None,
+        apart: bool = False,
     ) -> None:
         self.config, self.folder = config, folder
-        self._workers, self._ray, self._address = workers, ray, address
+        self._workers, self._ray, self._address, self._apart = workers, ray, address, apart
         self._jobs = {_job_name(task, start): self._trials(task, start) for task, start in self._cells()}
         self._check_names()
         self._claim()
@@ -90,6 +92,7 @@ class PolicyEvaluation:
             workers=self._workers,
             ray=self._ray,
             address=self._address,
+            apart=self._apart,
             checkpoint=checkpoint,
         )
         for name, _ in jobs:
@@ -108,8 +111,11 @@ class PolicyEvaluation:
         done = (name for name in self._jobs if self._part(name).exists())
         return [result for name in done for result in self._kept(name).results.get(wanted, [])]
 
-    def write_report(self) -> Path:
+    def write_report(self, *, checkpoint: Callable[[], None] = lambda: None) -> Path:
         """The report of all units that are done, with films of some of them; returns its page.
+
+        Args:
+            checkpoint: is called before each film; what it raises ends the report, and films that were made are kept.
 
         Raises:
             InvalidResults: nothing was tried yet, or a file of the folder is damaged.
@@ -122,7 +128,7 @@ class PolicyEvaluation:
             self.folder,
             results,
             controls={backend: self.results(backend) for backend in self.config.controls},
-            videos=self._videos(results),
+            videos=self._videos(results, checkpoint),
             detectors=self._detector_scores(parts),
             contacts=self._contacts(parts),
             config=config_tree(self.config),
@@ -154,12 +160,13 @@ class PolicyEvaluation:
             scores.append(score_detector(task, verdicts))
         return scores
 
-    def _videos(self, results: Sequence[UnitResult]) -> Iterator[UnitVideo]:
+    def _videos(self, results: Sequence[UnitResult], checkpoint: Callable[[], None]) -> Iterator[UnitVideo]:
         """Of some disagreements and some agreements of each task; made once and kept."""
         for task in self.config.tasks:
             for unit in _shown(results, task, self.config.videos if self.config.truth else 0):
                 paths = [self.folder / FILMS / f"{_film_name(unit)}_{world}.mp4" for world in (IMAGINED, TRUE)]
                 if not all(path.exists() for path in paths):
+                    checkpoint()
                     for path, frames in zip(paths, film(self._jobs[_job_name(task, unit.start)], unit), strict=True):
                         encode(frames, path, rate=1 / FRAME_STEP, video=FORMATS["compatible"])
                 yield UnitVideo(unit=unit, imagined=paths[0], true=paths[1], rate=1 / FRAME_STEP)
