@@ -68,13 +68,13 @@ def test_training_lowers_the_loss_and_what_is_exported_is_what_was_trained(sampl
     batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(40):
         optimizer.zero_grad()
         loss = task.loss(network, batch).per_sample.mean()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
-    assert losses[-1] < 0.4 * losses[0]
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
 
     task.export(network, tmp_path / "model", {"place_mm": 1.0})
     with pytest.raises(InvalidModel, match="step_1"):

@@ -1,6 +1,7 @@
 """A policy that learned from simulated demonstrations; it looks again and again while it moves."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -180,7 +181,7 @@ def make_policy(checkpoint: str, *, task: str) -> ImitationPolicy:
     """
     if task not in TASKS:
         raise UnknownTask(f"no demonstration showed '{task}'; there are {list(TASKS)}")
-    return _shipped(checkpoint)
+    return copy(_shipped(checkpoint))
 
 
 @lru_cache(maxsize=8)
