@@ -172,6 +172,7 @@ setup(
         "console_scripts": [
             "bag_replay = fourd_ros.nodes.bag_replay:main",
             "fourd = fourd_ros.cli:main",
+            "imagined_robot = fourd_ros.nodes.imagined_robot:main",
             "simulation = fourd_ros.nodes.simulation:main",
             "world_model = fourd_ros.nodes.world_model:main",
         ]

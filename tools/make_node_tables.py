@@ -22,11 +22,12 @@ from rclpy.parameter import Parameter
 from fourd_ros.bridge.parameters import Row, table
 from fourd_ros.nodes.bag_replay import BagReplayNode
 from fourd_ros.nodes.base import FourdNode, NodeParameters
+from fourd_ros.nodes.imagined_robot import ImaginedRobotNode
 from fourd_ros.nodes.simulation import SimulationNode
 from fourd_ros.nodes.world_model import WorldModelNode
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "nodes.md"
-NODES: tuple[type[FourdNode], ...] = (WorldModelNode, SimulationNode, BagReplayNode)
+NODES: tuple[type[FourdNode], ...] = (WorldModelNode, SimulationNode, ImaginedRobotNode, BagReplayNode)
 INTRODUCTION = """\
 # Nodes
 
@@ -114,7 +115,8 @@ def shown(name: str, node: Any) -> str:
     if name.startswith(own):
         return f"~/{name.removeprefix(own)}"
     first, _, rest = name.removeprefix("/").partition("/")
-    return f"<camera>/{rest}" if first in node.parameters.cameras else name.removeprefix("/")
+    cameras = node.cameras if isinstance(node, ImaginedRobotNode) else node.parameters.cameras
+    return f"<camera>/{rest}" if first in cameras else name.removeprefix("/")
 
 
 def is_common(name: str, kind: str) -> bool:
