@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("out/train/imitation/shipped"), help="folder of the training")
     parser.add_argument("--steps", type=int, nargs="+", default=[300, 1200, 4000], help="of the checkpoints")
-    parser.add_argument("--episodes", type=int, default=20, help="of each task that a checkpoint is measured on")
+    parser.add_argument("--episodes", type=int, default=24, help="of each task that a checkpoint is measured on")
     parser.add_argument("--model", type=Path, default=Path("models/imitation"), help="folder that is written")
     args = parser.parse_args()
     join(train(args.run, args.steps), args.model)
