@@ -287,6 +287,27 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        name="policy_evaluation",
+        anchor="MuJoCo with pictures, the same policies at the same starts",
+        figures=(
+            *(
+                figure
+                for loop in ("open loop", "closed loop")
+                for figure in (
+                    Figure(
+                        what=f"{loop}, imagined", value=at("imagined", "per_minute", what=loop), unit="units a minute"
+                    ),
+                    Figure(what=f"{loop}, MuJoCo", value=at("MuJoCo", "per_minute", what=loop), unit="units a minute"),
+                    Figure(
+                        what=f"{loop}, beside MuJoCo, by processor time", value=at("ratio", what=loop), unit="× MuJoCo"
+                    ),
+                )
+            ),
+            Figure(what="two workers", value=at("two_per_minute", what="workers"), unit="units a minute"),
+            Figure(what="two workers beside one", value=at("ratio", what="workers"), unit="×", at_least=1.7),
+        ),
+    ),
+    Benchmark(
         name="depth_completion",
         anchor="OpenCV's inpainting of the same holes",
         figures=(

@@ -59,7 +59,7 @@ class PolicyEvaluation:
     ) -> None:
         self.config, self.folder = config, folder
         self._workers, self._ray, self._address, self._apart = workers, ray, address, apart
-        self._jobs = {_job_name(task, start): self._trials(task, start) for task, start in self._cells()}
+        self._jobs = {_job_name(task, start): self.trials(task, start) for task, start in self._cells()}
         self._check_names()
         self._claim()
 
@@ -110,6 +110,24 @@ class PolicyEvaluation:
         wanted = self.config.backend if backend is None else backend
         done = (name for name in self._jobs if self._part(name).exists())
         return [result for name in done for result in self._kept(name).results.get(wanted, [])]
+
+    def trials(self, task: str, start: int) -> Trials:
+        """All that is tried at one start, for `try_start`."""
+        config = self.config
+        return Trials(
+            kind=task,
+            number=start,
+            options=config.starts.options,
+            policies=config.policies_for(task),
+            seeds=config.seeds,
+            backends=(config.backend, *config.controls),
+            model=config.model_options,
+            truth=config.truth,
+            limit=config.limit,
+            answer_limit=config.answer_limit,
+            judge=None if config.judge is None else config.judge.judge,
+            least_trust=config.least_trust,
+        )
 
     def write_report(self, *, checkpoint: Callable[[], None] = lambda: None) -> Path:
         """The report of all units that are done, with films of some of them; returns its page.
@@ -175,23 +193,6 @@ class PolicyEvaluation:
         for start in range(self.config.starts.count):
             for task in self.config.tasks:
                 yield task, start
-
-    def _trials(self, task: str, start: int) -> Trials:
-        config = self.config
-        return Trials(
-            kind=task,
-            number=start,
-            options=config.starts.options,
-            policies=config.policies_for(task),
-            seeds=config.seeds,
-            backends=(config.backend, *config.controls),
-            model=config.model_options,
-            truth=config.truth,
-            limit=config.limit,
-            answer_limit=config.answer_limit,
-            judge=None if config.judge is None else config.judge.judge,
-            least_trust=config.least_trust,
-        )
 
     def _part(self, name: str) -> Path:
         return self.folder / PARTS / f"{name}.json"
