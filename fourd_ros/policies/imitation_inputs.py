@@ -185,7 +185,7 @@ class TargetFollower:
         pose = self._tool.pose(self._robot.kinematics.positions_from(observation.joint_positions))
         gripper = GripperPose.of(pose)
         things = find_things(understand(self._robot, replace(observation, views={self._camera: view})))
-        clouds = [apply(T_robot_world, thing.points) for thing in things]
+        clouds = [np.asarray(apply(T_robot_world, thing.points), np.float64) for thing in things]
         target = self._target(clouds, gripper.position)
         self._follow(None if target is None else clouds[target], self._carried(gripper.position))
         assert self._robot.gripper is not None
@@ -211,7 +211,7 @@ class TargetFollower:
             gripper=gripper.position,
             closing=float(gripper.closing),
             closed=closed,
-            eye=apply(T_robot_world, view.T_world_camera[:3, 3]),
+            eye=np.asarray(apply(T_robot_world, view.T_world_camera[:3, 3]), np.float64),
         )
 
     def _target(self, clouds: Sequence[FloatArray], gripper: FloatArray) -> int | None:

@@ -114,7 +114,8 @@ class Layer(nn.Module):
         normal = self.before_among(tokens)
         tokens = tokens + self.among(normal, normal)
         tokens = tokens + self.at_points(self.before_points(tokens), memory)
-        return tokens + self.think(self.before_thinking(tokens))
+        thought: Tensor = self.think(self.before_thinking(tokens))
+        return tokens + thought
 
 
 class Attention(nn.Module):
@@ -135,4 +136,6 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
         query = self.query(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         keys, values = self.key_value(memory).unflatten(-1, (2 * self.heads, -1)).transpose(1, 2).chunk(2, dim=1)
-        return self.out(functional.scaled_dot_product_attention(query, keys, values).transpose(1, 2).flatten(2))
+        found = functional.scaled_dot_product_attention(query, keys, values)
+        told: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        return told

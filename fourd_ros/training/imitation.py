@@ -158,7 +158,8 @@ def _errors(chunks: Chunks, done: Tensor) -> Tensor:
     turn = (said[..., 3:5] - done[..., 3:5]).norm(dim=-1)
     fingers = functional.binary_cross_entropy_with_logits(said[..., 5], done[..., 5], reduction="none")
     weights = torch.linspace(*STEP_WEIGHTS, place.shape[-1], device=place.device)
-    return ((PLACE_WEIGHT * place + TURN_WEIGHT * turn + FINGER_WEIGHT * fingers) * weights).mean(dim=-1)
+    errors: Tensor = (PLACE_WEIGHT * place + TURN_WEIGHT * turn + FINGER_WEIGHT * fingers) * weights
+    return errors.mean(dim=-1)
 
 
 def card_of(config: ImitationConfig, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:

@@ -18,7 +18,7 @@ from fourd_ros.evaluation.policy.starts import Start, StartOptions, simulated_st
 from fourd_ros.evaluation.policy.worlds import SimulatedWorld
 from fourd_ros.policies.imitation import STEP, follower_of
 from fourd_ros.policies.imitation_inputs import SCALE, GripperPose, Situation, in_frame, network_inputs
-from fourd_ros.records import FloatArray, RobotTrajectory
+from fourd_ros.records import RobotTrajectory
 from fourd_ros.robot.inverse_kinematics import Tool
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import panda_description
@@ -142,7 +142,7 @@ def _from(motion: RobotTrajectory, elapsed: float) -> RobotTrajectory:
 
 
 def _sample(situation: Situation, robot: RobotModel, rest: RobotTrajectory, steps: int) -> Arrays:
-    commanded = rest.at(STEP * np.arange(1, steps + 1))
+    commanded = rest.at(STEP * np.arange(1.0, steps + 1))
     names, gripper = robot.kinematics.joint_names, robot.gripper
     assert gripper is not None
     positions = commanded[:, [rest.joint_names.index(name) for name in names]]
@@ -225,14 +225,17 @@ def mirrored(situation: Situation) -> Situation:
 
 
 def _situation(row: Arrays) -> Situation:
-    numbers: dict[str, Any] = {name: float(row[name]) for name in ("heading", "closing")}
-    arrays: dict[str, FloatArray] = {name: row[name] for name in ("centre", "start", "goal", "gripper", "eye")}
     return Situation(
         task=int(row["task"]),
         points=row["points"].astype(np.float32),
         others=int(row["others"]),
+        centre=row["centre"],
         seen=bool(row["seen"]),
+        start=row["start"],
+        goal=row["goal"],
+        heading=float(row["heading"]),
+        gripper=row["gripper"],
+        closing=float(row["closing"]),
         closed=bool(row["closed"]),
-        **numbers,
-        **arrays,
+        eye=row["eye"],
     )
