@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from action_msgs.msg import GoalStatus
 from conftest import ros_context, spinning
@@ -152,9 +153,9 @@ def test_an_output_does_not_leave_the_root_through_a_link(tmp_path: Path) -> Non
     ("options", "code", "words"),
     [
         ({"policies": ["scripted/champion"]}, Code.UNKNOWN_POLICY, "expert"),
-        ({"policies": ["oracle/expert"]}, Code.UNKNOWN_POLICY, "scripted"),
+        ({"policies": ["policy_kinds:Nodding/0.2"]}, Code.UNKNOWN_POLICY, "allowed_policies"),
         ({"tasks": ["juggle"]}, Code.UNKNOWN_TASK, "push"),
-        ({"backend": "crystal_ball"}, Code.UNKNOWN_BACKEND, "kinematic"),
+        ({"backend": "slow_model:SlowModel"}, Code.UNKNOWN_BACKEND, "kinematic"),
         ({"starts": 100_000, "policies": ["scripted"]}, Code.TOO_LARGE, "max_units"),
     ],
 )
@@ -170,6 +171,24 @@ def test_numbers_out_of_range_are_told(evaluator: Evaluator) -> None:
     for options, named in (({"starts": 0}, "starts.count"), ({"seed": 2**63}, "starts.seed"), ({"tasks": []}, "tasks")):
         error = evaluator.fails("bad", **options)
         assert error.code == Code.INVALID_CONFIG and named in str(error)
+
+
+def test_an_interrupted_node_ends_what_it_began(run_node: Any, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(SETTINGS)
+    target = "fourd_ros.nodes.policy_evaluation:PolicyEvaluatorNode"
+    parameters = {"output_root": tmp_path, "settings_file": settings, "workers": 1}
+    process = run_node(target, "-r", "__ns:=/elsewhere", **parameters)
+    with PolicyEvaluatorClient.connect("/elsewhere/policy_evaluator", timeout=30.0) as client:
+        begun = threading.Event()
+        client.evaluate([EXPERT], ["push"], starts=500, output_name="long", feedback=lambda _: begun.set())
+        assert begun.wait(60.0)
+        workers = psutil.Process(process.process.pid).children(recursive=True)
+        assert workers
+        assert process.interrupt() == 0
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == [] and "Traceback" not in process.output()
+    assert list((tmp_path / "long" / "parts").iterdir())
 
 
 def test_rates_count_what_tells_of_success() -> None:

@@ -155,6 +155,9 @@ def end_with_parent(told: Connection | None = None) -> None:
     Args:
         told: die as soon as something comes from there, too.
     """
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the machine, which outlives a killed worker
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_await_end, args=(told,), daemon=True).start()
 

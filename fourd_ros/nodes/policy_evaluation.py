@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from fourd_msgs.action import EvaluatePolicy
 
 from fourd_ros.bridge.parameters import parameter
 from fourd_ros.data.episode import FILE_NAME
-from fourd_ros.errors import AlreadyExists, PathNotAllowed, TooLarge
+from fourd_ros.errors import AlreadyExists, PathNotAllowed, TooLarge, UnknownBackend, UnknownPolicy
 from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig
+from fourd_ros.evaluation.policy.controls import COPY_FIRST
 from fourd_ros.evaluation.policy.evaluation import PolicyEvaluation
 from fourd_ros.nodes.base import FourdNode, NodeParameters, run
 from fourd_ros.nodes.queued_goals import QueuedGoal, QueuedGoalServer
 from fourd_ros.nodes.standings import Standings
 from fourd_ros.training.settings import config_tree, make_config, read_config
 from fourd_ros.whole_file import is_vacant
+from fourd_ros.world_model.base import backend_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,10 @@ class PolicyEvaluatorParameters(NodeParameters):
         "YAML as `fourd evaluate policies` takes it: what a goal leaves open, such as controls, limit and size of the "
         "images; empty: the defaults",
         fixed_while="configured",
+    )
+    allowed_policies: tuple[str, ...] = parameter(
+        ("scripted", "scripted/*", "imitation/*"),
+        "patterns of the policies that goals may name; more, such as websocket/*, connect or run what a goal chooses",
     )
     workers: int = parameter(0, "processes that try policies; 0: one for each core", minimum=0, maximum=1024)
     max_units: int = parameter(
@@ -94,6 +101,7 @@ class PolicyEvaluatorNode(FourdNode):
         """Answer a goal in the calling thread; what is known when it ends early is in the result too."""
         request, settings = goal.request, self.parameters
         goal.check_wanted()
+        self._check_allowed(request)
         config = self._config(request)
         if config.units > settings.max_units:
             raise TooLarge(f"{config.units} units were asked for; max_units allows {settings.max_units}")
@@ -109,6 +117,20 @@ class PolicyEvaluatorNode(FourdNode):
         finally:
             result.results = standings.messages()
             self._standings = None
+
+    def _check_allowed(self, request: EvaluatePolicy.Goal) -> None:
+        """Whoever sends goals does not choose the code that runs here; whoever starts the node does.
+
+        Raises:
+            UnknownPolicy, UnknownBackend: a name that is not on offer.
+        """
+        patterns = self.parameters.allowed_policies
+        refused = [name for name in request.policies if not any(fnmatchcase(name, pattern) for pattern in patterns)]
+        if refused:
+            raise UnknownPolicy(f"policies {refused}; allowed_policies of this node are {list(patterns)}")
+        backends = dict.fromkeys(("", self._defaults.backend, *backend_names(), COPY_FIRST))
+        if request.backend not in backends:
+            raise UnknownBackend(f"backend '{request.backend}'; on offer are {[name for name in backends if name]}")
 
     def _config(self, request: EvaluatePolicy.Goal) -> PolicyEvaluationConfig:
         """What a goal says, and for the rest the settings of the node.

@@ -9,6 +9,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.subscription import RCLError
 
 from fourd_ros.bridge.qos import BURST
 from fourd_ros.errors import Cancelled, FourdError, NotActive, QueueFull
@@ -100,7 +101,7 @@ class QueuedGoalServer:
         max_queued_goals: int,
         goal_type: type[QueuedGoal] = QueuedGoal,
     ) -> None:
-        self._type, self._goal_type = action_type, goal_type
+        self._node, self._type, self._goal_type = node, action_type, goal_type
         self._answer, self._report = answer, report
         self._queue = GoalQueue(max_queued=max_queued_goals)
         self._goals: dict[bytes, QueuedGoal] = {}
@@ -209,6 +210,9 @@ class QueuedGoalServer:
                     handle.canceled()
                 else:
                     handle.abort()
+        except RCLError:
+            if self._node.context.ok():
+                raise  # else the process ends, and nobody is left to be told
         finally:
             self._goals.pop(_key(handle), None)
             self._queue.finished(goal)
