@@ -1,6 +1,7 @@
 """Policies tried in the imagination and in the simulator: what is judged, kept, resumed, and what goes wrong."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,8 @@ from fourd_ros.errors import (
     UnknownPolicy,
     UnknownTask,
 )
-from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig, StartSettings
-from fourd_ros.evaluation.policy.evaluation import PolicyEvaluation
+from fourd_ros.evaluation import PolicyEvaluation, PolicyEvaluationConfig
+from fourd_ros.evaluation.policy.config import StartSettings
 from fourd_ros.evaluation.policy.goals import (
     Ending,
     Inside,
@@ -134,6 +135,8 @@ class Odd(Policy):
     def act(self, observation: Observation, *, elapsed: float) -> RobotTrajectory | None:
         if self.name == "raises":
             raise ZeroDivisionError("by design")
+        if self.name == "dies" and elapsed > 0:
+            os._exit(3)
         if self.name == "sleeps":
             time.sleep(3.0)
         joint = "elbow" if self.name == "strange_joint" else "panda_joint1"
@@ -191,6 +194,17 @@ def test_what_a_policy_does_wrong_makes_its_unit_invalid_and_no_other() -> None:
     assert turned.imagined.counts and turned.true is not None and turned.true.counts
     assert turned.imagined.success is False and turned.true.success is False
     assert all(result.backend == "copy_first" for result in found.results["copy_first"])
+
+
+def test_a_policy_that_dies_in_mid_episode_costs_its_own_unit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    here = "process/test_policy_evaluation:odd"
+    found = try_start(trials(f"{here}/dies", f"{here}/turn", backends=("kinematic",), answer_limit=60.0))
+    dead, alive = found.results["kinematic"]
+    for outcome in (dead.imagined, dead.true):
+        assert outcome is not None and not outcome.counts
+        assert "exit code 3" in outcome.invalid
+    assert alive.imagined.counts and alive.true is not None and alive.true.counts
 
 
 def test_a_contract_that_no_world_keeps_stops_the_evaluation_at_once() -> None:
