@@ -75,6 +75,10 @@ class PendingGoal(Generic[Answer]):
         self._response = future.result()
         self._answered.set()
 
+    def is_decided(self) -> bool:
+        """Whether the server took the goal, or turned it down."""
+        return self._accepted.is_set()
+
     def done(self) -> bool:
         """Whether an answer, good or bad, is here."""
         return self._answered.is_set()

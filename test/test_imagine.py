@@ -294,11 +294,9 @@ def test_bad_goals_get_a_typed_error_and_a_counter(stage: Stage) -> None:
     for what, (code, candidates, options) in BAD_GOALS.items():
         error = stage.fails(code, *candidates, **options)
         assert str(error), what
-    empty = stage.client._imagine.send_goal_async(Imagine.Goal())
-    stage.wait_for(empty.done)
-    result = empty.result().get_result_async()
-    stage.wait_for(result.done)
-    assert result.result().result.error_code == Result.INVALID_TRAJECTORY
+    with pytest.raises(ImagineFailed) as caught:
+        stage.client.send(Imagine.Goal(), read=lambda result: result, feedback=None).result(timeout=10.0)
+    assert caught.value.code == Result.INVALID_TRAJECTORY
     for kind in ("invalid_trajectory", "joint_limit_exceeded", "invalid_joints", "missing_camera", "too_large"):
         stage.counted(kind)
     permuted = trajectory(["panda_joint2", "panda_joint1"], (1.0, [-0.7, 0.25]))

@@ -122,7 +122,7 @@ def test_a_goal_that_waits_is_cancelled_at_once_and_one_too_many_is_rejected(eva
     running = evaluator.ask("running", starts=50, feedback=lambda _: at_work.set())
     assert at_work.wait(60.0)
     waiting = evaluator.ask("waiting")
-    evaluator.wait_for(lambda: waiting._accepted.is_set(), "the second goal to wait")
+    evaluator.wait_for(waiting.is_decided, "the second goal to wait")
     assert evaluator.fails("one_too_many").code == 0
     assert waiting.cancel()
     with pytest.raises(EvaluationFailed, match="cancelled"):
