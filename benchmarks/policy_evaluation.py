@@ -28,8 +28,9 @@ from measure import report
 from fourd_ros.evaluation.policy.config import ALL_SCRIPTED, PolicyEvaluationConfig, StartSettings
 from fourd_ros.evaluation.policy.controls import load_rung
 from fourd_ros.evaluation.policy.evaluation import PolicyEvaluation
+from fourd_ros.evaluation.policy.imagination import FRAME_STEP, Imagination
 from fourd_ros.evaluation.policy.starts import Start, simulated_start
-from fourd_ros.evaluation.policy.trials import FRAME_STEP, Imagination, Trials, assignment_of, checked_policy
+from fourd_ros.evaluation.policy.trial_setup import Trials, assignment_of, checked_policy
 from fourd_ros.evaluation.policy.units import UnitResult
 from fourd_ros.evaluation.policy.worlds import REST, SimulatedWorld, drive
 from fourd_ros.policies.base import Assignment, Contract, Policy

@@ -9,7 +9,7 @@ import torch
 
 from fourd_ros.errors import ContractViolated, InvalidDataset, InvalidModel, PolicyFailed, UnknownTask
 from fourd_ros.evaluation.policy.starts import StartOptions, simulated_start
-from fourd_ros.evaluation.policy.trials import assignment_of
+from fourd_ros.evaluation.policy.trial_setup import assignment_of
 from fourd_ros.evaluation.policy.worlds import SimulatedWorld, drive
 from fourd_ros.policies.imitation import PERIOD, ImitationPolicy, follower_of, unwound
 from fourd_ros.policies.imitation_inputs import SCALE, TASKS, GripperPose, laid_over, network_inputs

@@ -8,7 +8,7 @@ import pytest
 
 from fourd_ros.cli import main
 from fourd_ros.evaluation.policy.starts import StartOptions, simulated_start
-from fourd_ros.evaluation.policy.trials import assignment_of
+from fourd_ros.evaluation.policy.trial_setup import assignment_of
 from fourd_ros.policies.registry import make_policy
 
 

@@ -34,8 +34,10 @@ from fourd_ros.evaluation.policy.goals import (
 )
 from fourd_ros.evaluation.policy.judge import Judge
 from fourd_ros.evaluation.policy.starts import StartOptions, simulated_start
-from fourd_ros.evaluation.policy.trials import Trials, Witness, assignment_of, try_start
+from fourd_ros.evaluation.policy.trial_setup import Trials, assignment_of
+from fourd_ros.evaluation.policy.trials import try_start
 from fourd_ros.evaluation.policy.units import Unit, read_units
+from fourd_ros.evaluation.policy.witness import Witness
 from fourd_ros.evaluation.policy.worlds import drive
 from fourd_ros.geometry.transforms import from_rpy
 from fourd_ros.policies.base import Assignment, Contract, Policy

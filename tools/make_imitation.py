@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from fourd_ros.cli import main as fourd
 from fourd_ros.evaluation.policy.starts import StartOptions, simulated_start
-from fourd_ros.evaluation.policy.trials import assignment_of
+from fourd_ros.evaluation.policy.trial_setup import assignment_of
 from fourd_ros.evaluation.policy.worlds import SimulatedWorld, drive
 from fourd_ros.evaluation.statistics import wilson_interval
 from fourd_ros.model_io.folder import ModelFolder, describe_model, write_model

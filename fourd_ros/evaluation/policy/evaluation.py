@@ -15,8 +15,10 @@ from fourd_ros.evaluation.policy.config import PolicyEvaluationConfig
 from fourd_ros.evaluation.policy.controls import rung_class
 from fourd_ros.evaluation.policy.detector_scores import DetectorScore, score_detector
 from fourd_ros.evaluation.policy.films import film
+from fourd_ros.evaluation.policy.imagination import FRAME_STEP
 from fourd_ros.evaluation.policy.report_films import UnitVideo
-from fourd_ros.evaluation.policy.trials import FRAME_STEP, Trials, try_start
+from fourd_ros.evaluation.policy.trial_setup import Trials
+from fourd_ros.evaluation.policy.trials import try_start
 from fourd_ros.evaluation.policy.units import IMAGINED, TRUE, Unit, UnitResult, from_row, to_row
 from fourd_ros.policies.registry import make_policy
 from fourd_ros.strict_json import read_object

@@ -3,8 +3,9 @@
 import numpy as np
 
 from fourd_ros.evaluation.policy.controls import load_rung
+from fourd_ros.evaluation.policy.imagination import FRAME_STEP, Imagination
 from fourd_ros.evaluation.policy.starts import Start, simulated_start
-from fourd_ros.evaluation.policy.trials import FRAME_STEP, Imagination, Trials, assignment_of, checked_policy
+from fourd_ros.evaluation.policy.trial_setup import Trials, assignment_of, checked_policy
 from fourd_ros.evaluation.policy.units import Unit
 from fourd_ros.evaluation.policy.worlds import SimulatedWorld, drive
 from fourd_ros.policies.base import Policy

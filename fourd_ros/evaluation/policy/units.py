@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import InvalidResults, TooLarge
+from fourd_ros.errors import FourdError, InvalidResults, TooLarge
 from fourd_ros.evaluation.statistics import mean_of_known
 from fourd_ros.whole_file import write_whole
 
@@ -64,6 +64,12 @@ class Outcome:
     def counts(self) -> bool:
         """Whether it tells of success: neither invalid nor abstained, nor unknown for another reason."""
         return self.success is not None and not self.invalid and not self.abstained
+
+
+def invalid_outcome(error: Exception) -> Outcome:
+    """Of a unit whose policy failed, whatever it raised: policies are not ours."""
+    reason = f"{error.kind}: {error}" if isinstance(error, FourdError) else f"{type(error).__name__}: {error}"
+    return Outcome(success=None, invalid=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
