@@ -4,6 +4,7 @@ import os
 import traceback
 from typing import Any
 
+from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
@@ -41,6 +42,6 @@ class NodeExecutor(MultiThreadedExecutor):
             return None
 
 
-def make_executor() -> NodeExecutor:
-    """An executor with enough threads for the nodes of a graph."""
-    return NodeExecutor(num_threads=max(MIN_THREADS, os.cpu_count() or 1))
+def make_executor(*, context: Context | None = None) -> NodeExecutor:
+    """An executor with enough threads for the nodes of a graph, in the default context or another."""
+    return NodeExecutor(num_threads=max(MIN_THREADS, os.cpu_count() or 1), context=context)

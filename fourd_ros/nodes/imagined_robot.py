@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fourd_msgs.srv import ResetImagination
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from fourd_ros.bridge.parameters import parameter
 from fourd_ros.errors import DriftTooLarge
-from fourd_ros.geometry.transforms import invert
 from fourd_ros.model_io.onnx_session import PREFERENCE
 from fourd_ros.nodes.base import run
 from fourd_ros.nodes.caveats import count_caveats
@@ -24,10 +22,10 @@ from fourd_ros.nodes.imagined_scene import ImaginedScene
 from fourd_ros.nodes.instants import Instant, Instants
 from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
 from fourd_ros.nodes.robot_node import RobotNode, RobotParameters
-from fourd_ros.nodes.robot_topics import MountedCamera, RobotTopics
+from fourd_ros.nodes.robot_topics import RobotTopics, mounted_cameras
 from fourd_ros.nodes.robot_watch import RobotWatch, WatchSettings
 from fourd_ros.nodes.saved_starts import SavedStarts
-from fourd_ros.records import FloatArray, Observation, Rollout, RolloutFlags, View
+from fourd_ros.records import Observation, Rollout, RolloutFlags
 from fourd_ros.resources import find_resource
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.base import ModelOptions, WorldModel, load_backend
@@ -229,7 +227,7 @@ class ImaginedRobotNode(RobotNode):
         )
         self._motion.reset(observation.joint_positions)
         self._scene = ImaginedScene(frames, self._motion, start.robot.kinematics)
-        self._topics.publish_still(_mounted(start.robot, observation), self.now_ns)
+        self._topics.publish_still(mounted_cameras(start.robot, observation), self.now_ns)
         self.restart()
         if is_first:
             self.run_time()
@@ -295,22 +293,6 @@ class ImaginedRobotNode(RobotNode):
 
     def _mesh_roots(self) -> list[Path] | None:
         return [Path(root) for root in self.parameters.mesh_roots] or None
-
-
-def _mounted(robot: RobotModel, observation: Observation) -> dict[str, MountedCamera]:
-    """Where the cameras of an observation are."""
-    poses = robot.kinematics.link_poses(robot.kinematics.positions_from(observation.joint_positions))
-    return {
-        name: MountedCamera(
-            camera=view.camera, T_mount_camera=_in_mount(view, observation, poses), mounted_on=view.mounted_on
-        )
-        for name, view in observation.views.items()
-    }
-
-
-def _in_mount(view: View, observation: Observation, link_poses: Mapping[str, FloatArray]) -> FloatArray:
-    T_root_camera = invert(observation.T_world_robot) @ view.T_world_camera
-    return np.asarray(invert(link_poses[view.mounted_on]) @ T_root_camera if view.mounted_on else T_root_camera)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ class Instant:
     Args:
         stamp_ns: of the ROS clock [ns].
         positions: measured, by joint name [rad | m].
-        velocities: measured [rad/s | m/s].
+        velocities: measured [rad/s | m/s]; of the joints whose velocity is known.
         efforts: of the servos [N m | N]; of the joints whose effort is known.
         setpoint: commanded positions [rad | m].
     """

@@ -18,7 +18,7 @@ from fourd_ros.nodes.base import FourdNode, NodeParameters
 from fourd_ros.nodes.commanded_motion import CommandedMotion
 from fourd_ros.nodes.gripper_controller import GripperController, GripperLimits
 from fourd_ros.nodes.instants import Instants
-from fourd_ros.nodes.position_commands import PositionCommands
+from fourd_ros.nodes.position_commands import PositionArrays, PositionCommands
 from fourd_ros.robot.kinematics import Kinematics
 
 MAX_LATENESS = 0.2
@@ -154,7 +154,7 @@ class RobotNode(FourdNode):
             goal_time_tolerance=settings.goal_time_tolerance,
         )
         ArmController(self, motion, instants, kinematics=kinematics, limits=arm)
-        PositionCommands(self, motion, instants, kinematics=kinematics, joints=settings.position_joints)
+        PositionCommands(self, motion, instants, arrays=PositionArrays(kinematics, settings.position_joints))
         if gripper is not None:
             joint, opening = gripper
             limits = GripperLimits(joint=joint, opening=opening, speed=settings.gripper_speed)

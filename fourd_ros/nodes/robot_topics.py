@@ -1,6 +1,6 @@
 """What a robot publishes: cameras, joints, TF, its description and the clock."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,9 +21,10 @@ from fourd_ros.bridge.times import make_header, ns_to_stamp
 from fourd_ros.geometry.transforms import invert
 from fourd_ros.nodes.base import FourdNode
 from fourd_ros.nodes.instants import Instant
-from fourd_ros.records import FloatArray, PinholeCamera, Pixels, Points
+from fourd_ros.records import FloatArray, Observation, PinholeCamera, Pixels, Points, View
 from fourd_ros.robot.description import FIXED, Joint, RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
+from fourd_ros.robot.model import RobotModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +74,14 @@ class RobotTopics:
         self._cameras: Mapping[str, MountedCamera] = {}
         node.advertise(String, "robot_description", LATCHED).publish(String(data=description.text))
 
+    def advertise_cameras(self, names: Iterable[str]) -> None:
+        """Topics of cameras, before anything is published there; of those that have some already nothing changes."""
+        self._topics |= {name: _CameraTopics(self._node, name) for name in names if name not in self._topics}
+
     def publish_still(self, cameras: Mapping[str, MountedCamera], stamp_ns: int) -> None:
         """What does not change until the next reset: fixed joints, and the cameras of which there are pictures."""
         self._cameras = cameras
-        self._topics |= {name: _CameraTopics(self._node, name) for name in cameras if name not in self._topics}
+        self.advertise_cameras(cameras)
         transforms = [
             make_transform(joint.parent, joint.child, stamp_ns, joint.T_parent_joint)
             for joint in self._description.joints
@@ -96,7 +101,7 @@ class RobotTopics:
                 header=make_header(instant.stamp_ns, ""),
                 name=list(names),
                 position=[instant.positions[name] for name in names],
-                velocity=[instant.velocities[name] for name in names],
+                velocity=[instant.velocities[name] for name in names if name in instant.velocities],
                 effort=[instant.efforts[name] for name in names if name in instant.efforts],
             )
         )
@@ -135,6 +140,22 @@ class _CameraTopics:
 def optical_frame(camera: str) -> str:
     """TF frame of a camera's images."""
     return f"{camera}_optical_frame"
+
+
+def mounted_cameras(robot: RobotModel, observation: Observation) -> dict[str, MountedCamera]:
+    """Where the cameras of an observation are, by name."""
+    poses = robot.kinematics.link_poses(robot.kinematics.positions_from(observation.joint_positions))
+    return {
+        name: MountedCamera(
+            camera=view.camera, T_mount_camera=_in_mount(view, observation, poses), mounted_on=view.mounted_on
+        )
+        for name, view in observation.views.items()
+    }
+
+
+def _in_mount(view: View, observation: Observation, link_poses: Mapping[str, FloatArray]) -> FloatArray:
+    T_root_camera = invert(observation.T_world_robot) @ view.T_world_camera
+    return np.asarray(invert(link_poses[view.mounted_on]) @ T_root_camera if view.mounted_on else T_root_camera)
 
 
 def _relative(poses: Mapping[str, Any], joint: Joint) -> Any:

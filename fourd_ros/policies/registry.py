@@ -8,6 +8,7 @@ _MAKERS: dict[str, str] = {
     "imitation": "fourd_ros.policies.imitation:make_policy",
     "lerobot": "fourd_ros.policies.lerobot_policy:make_policy",
     "process": "fourd_ros.policies.process_policy:make_policy",
+    "ros": "fourd_ros.nodes.ros_policy:make_policy",
     "scripted": "fourd_ros.policies.scripted:make_policy",
     "websocket": "fourd_ros.policies.websocket_policy:make_policy",
 }

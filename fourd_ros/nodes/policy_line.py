@@ -1,0 +1,274 @@
+"""The line to a ROS node that is a policy: the topics of a robot in one direction, commands in the other."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import rclpy
+from geometry_msgs.msg import Point, Pose, PoseStamped
+from rclpy.context import Context
+from rclpy.exceptions import NameValidationException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rclpy.validate_namespace import validate_namespace
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from fourd_ros.bridge.clock import CLOCK_TOPIC
+from fourd_ros.bridge.qos import LATCHED, RESULT
+from fourd_ros.bridge.times import make_header, stamp_to_ns
+from fourd_ros.data.bag_inputs import COMMAND_TOPIC
+from fourd_ros.errors import InvalidConfig, NoSubscriber, PolicyFailed
+from fourd_ros.nodes.base import FourdNode
+from fourd_ros.nodes.executor import make_executor
+from fourd_ros.nodes.instants import Instant
+from fourd_ros.nodes.position_commands import POSITION_TOPIC
+from fourd_ros.nodes.robot_topics import MountedCamera, Picture, RobotTopics
+from fourd_ros.nodes.transport import use_large_messages
+from fourd_ros.robot.model import RobotModel
+
+Command: TypeAlias = JointTrajectory | Float64MultiArray
+
+_GLOBAL_TOPICS = (CLOCK_TOPIC, "/tf", "/tf_static")
+
+_QUIET = 0.2
+"""No new listener for so long: all of a node's have been discovered [s]."""
+
+_LOOK = 0.01
+"""Between two looks at who listens [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineNames:
+    """What the line is called in the ROS graph.
+
+    Args:
+        namespace: of all topics, the clock and TF among them; empty for none.
+        command_topic: ``trajectory_msgs/JointTrajectory`` of the policy.
+        position_topic: ``std_msgs/Float64MultiArray`` of the policy.
+        reset_service: ``std_srvs/Trigger`` of the policy, called before each episode; empty for none.
+
+    Raises:
+        InvalidConfig: one of them is no name of ROS.
+    """
+
+    namespace: str = ""
+    command_topic: str = COMMAND_TOPIC
+    position_topic: str = POSITION_TOPIC
+    reset_service: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            validate_namespace(self.root or "/")
+            for name in filter(None, (self.command_topic, self.position_topic, self.reset_service)):
+                validate_full_topic_name(expand_topic_name(name, "policy", self.root or "/"))
+        except NameValidationException as error:
+            raise InvalidConfig(f"the names {self} cannot be used in ROS: {error}") from error
+
+    @property
+    def root(self) -> str:
+        """The namespace with a slash before it and none behind it."""
+        stripped = self.namespace.strip("/")
+        return f"/{stripped}" if stripped else ""
+
+    @property
+    def remapping(self) -> list[str]:
+        """Command line that brings the clock and TF into the namespace."""
+        rules = [word for topic in _GLOBAL_TOPICS for word in ("-r", f"{topic}:={self.root}{topic}")]
+        return ["--ros-args", *rules] if self.root else []
+
+
+class PolicyLine(FourdNode):
+    """One end of the line, while it is active.
+
+    Args:
+        name: of the node, unique in its domain.
+        robot: that is shown.
+        names: of topics and services.
+        cameras: that are shown.
+        context: initialised.
+    """
+
+    def __init__(
+        self, name: str, *, robot: RobotModel, names: LineNames, cameras: Sequence[str], context: Context
+    ) -> None:
+        self._robot, self._names, self._cameras = robot, names, cameras
+        self._answers: queue.Queue[Command] = queue.Queue(maxsize=1)
+        self._asked_ns = self._outdated = 0
+        self._settled: Mapping[str, int] = {}
+        super().__init__(
+            name,
+            context=context,
+            namespace=names.root,
+            cli_args=names.remapping,
+            parameter_overrides=[Parameter("autostart", value=False)],
+        )
+
+    def start(self) -> None:
+        """Advertise, and listen to commands."""
+        self._topics = RobotTopics(self, description=self._robot.description, kinematics=self._robot.kinematics)
+        self._topics.advertise_cameras(self._cameras)
+        self._instruction = self.advertise(String, "instruction", LATCHED)
+        self._goal = self.advertise(PoseStamped, "goal_pose", LATCHED)
+        self.subscribe(JointTrajectory, self._names.command_topic, self._hear_trajectory, RESULT)
+        self.subscribe(Float64MultiArray, self._names.position_topic, self._hear, RESULT)
+        if self._names.reset_service:
+            self._reset: Any = self.create_client(Trigger, self._names.reset_service)
+            self.defer(lambda: self.destroy_client(self._reset))
+
+    # On the thread of the policy.
+
+    def wait_for_policy(self, needed: Sequence[Sequence[str]], *, limit: float) -> None:
+        """Wait until there is a node to talk to.
+
+        Args:
+            needed: of each group, somebody has to listen to one of the topics.
+            limit: how long [s].
+
+        Raises:
+            NoSubscriber: nobody listens, or nobody commands.
+        """
+        groups = [[self.resolve_topic_name(topic) for topic in group] for group in needed]
+        since, matched = time.monotonic(), self._matched()
+        give_up = since + limit
+        while (missing := self._missing(groups, matched)) or not self._is_settled(matched, since):
+            if missing and time.monotonic() > give_up:
+                raise NoSubscriber(
+                    f"no policy node within {limit:g} s: {'; '.join(missing)}. Start it in the domain of the "
+                    f"evaluation, and in the namespace '{self.get_namespace()}'"
+                )
+            time.sleep(_LOOK)
+            if (now := self._matched()) != matched:
+                since, matched = time.monotonic(), now
+        self._settled = matched
+
+    def reset_node(self, *, limit: float) -> None:
+        """Call the reset service, where there is one.
+
+        Raises:
+            PolicyFailed: it is not there, does not answer in time, or says that it failed.
+        """
+        if not self._names.reset_service:
+            return
+        give_up = time.monotonic() + limit
+        name = self.resolve_service_name(self._names.reset_service)
+        if not self._reset.wait_for_service(limit):
+            raise PolicyFailed(f"no service {name} (std_srvs/Trigger) within {limit:g} s")
+        future, answered = self._reset.call_async(Trigger.Request()), threading.Event()
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(max(give_up - time.monotonic(), 0.0)):
+            self._reset.remove_pending_request(future)
+            raise PolicyFailed(f"no answer of {name} within {limit:g} s")
+        response: Any = future.result()
+        if not response.success:
+            raise PolicyFailed(f"{name} failed: {response.message}")
+
+    def tell(self, instruction: str, place: Sequence[float] | None, stamp_ns: int) -> None:
+        """A new episode: what is to be done in words, and where in the frame of the robot's root [m], shape [3]."""
+        if place is not None:
+            x, y, z = map(float, place)
+            header = make_header(stamp_ns, self._robot.kinematics.root)
+            self._goal.publish(PoseStamped(header=header, pose=Pose(position=Point(x=x, y=y, z=z))))
+        self._instruction.publish(String(data=instruction))
+
+    def show_cameras(self, cameras: Mapping[str, MountedCamera], stamp_ns: int) -> None:
+        """The cameras of an episode and where they are."""
+        self._topics.publish_still(cameras, stamp_ns)
+
+    def ask(self, instant: Instant, look: Callable[[str], Picture], *, limit: float) -> Command:
+        """Publish one instant, and wait for the first command that follows it.
+
+        Args:
+            instant: clock and joints.
+            look: what a camera sees then.
+            limit: time for an answer [s].
+
+        Raises:
+            PolicyFailed: there was none.
+        """
+        self._asked_ns, self._outdated = instant.stamp_ns, 0
+        answers: queue.Queue[Command] = queue.Queue(maxsize=1)
+        self._answers = answers
+        self._topics.publish_state(instant)
+        self._topics.publish_views(look, instant.stamp_ns)
+        try:
+            return answers.get(timeout=limit)
+        except queue.Empty:
+            raise PolicyFailed(
+                f"no answer within {limit:g} s on {' or '.join(self._command_topics)}"
+                + (f"; {self._outdated} were stamped before the observation" if self._outdated else "")
+            ) from None
+
+    # On threads of the executor.
+
+    def _hear_trajectory(self, message: JointTrajectory) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if 0 < stamp_ns < self._asked_ns:
+            self._outdated += 1
+        else:
+            self._hear(message)
+
+    def _hear(self, message: Command) -> None:
+        """The first one counts; what nobody waits for goes with its queue when the next question is asked."""
+        with suppress(queue.Full):
+            self._answers.put_nowait(message)
+
+    # Who is there.
+
+    @property
+    def _command_topics(self) -> list[str]:
+        return [self.resolve_topic_name(name) for name in (self._names.command_topic, self._names.position_topic)]
+
+    def _matched(self) -> dict[str, int]:
+        """How many ends of others each topic has."""
+        listeners = {publisher.topic_name: publisher.get_subscription_count() for publisher in self.publishers}
+        return listeners | {topic: self.count_publishers(topic) for topic in self._command_topics}
+
+    def _missing(self, groups: Sequence[Sequence[str]], matched: Mapping[str, int]) -> list[str]:
+        missing = [f"nobody listens to {' or '.join(group)}" for group in groups if not any(map(matched.get, group))]
+        if not any(map(matched.get, self._command_topics)):
+            missing.append(f"nobody commands on {' or '.join(self._command_topics)}")
+        return missing
+
+    def _is_settled(self, matched: Mapping[str, int], since: float) -> bool:
+        return matched == self._settled or time.monotonic() >= since + _QUIET
+
+
+@contextmanager
+def open_line(name: str, *, robot: RobotModel, names: LineNames, cameras: Sequence[str]) -> Iterator[PolicyLine]:
+    """A line with a context and an executor of its own, which ends with the block.
+
+    Args:
+        name: of its node, unique in its domain.
+        robot: that is shown.
+        names: of topics and services.
+        cameras: that are shown.
+
+    Raises:
+        PolicyFailed: its topics cannot be made; the log says why.
+    """
+    use_large_messages()
+    context = Context()
+    with rclpy.init(args=[], context=context):
+        line = PolicyLine(name, robot=robot, names=names, cameras=cameras, context=context)
+        line.trigger_configure()
+        active = line.trigger_activate() == TransitionCallbackReturn.SUCCESS  # before spinning: clients are half made
+        executor = make_executor(context=context)
+        executor.add_node(line)
+        spinner = threading.Thread(target=executor.spin, name=name, daemon=True)
+        spinner.start()
+        try:
+            if not active:
+                raise PolicyFailed(f"the topics of {names} could not be made; see the log")
+            yield line
+        finally:
+            executor.shutdown(timeout_sec=1.0)
+            spinner.join()
+            line.destroy_node()
