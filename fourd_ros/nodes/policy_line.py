@@ -2,11 +2,10 @@
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import rclpy
 from geometry_msgs.msg import Point, Pose, PoseStamped
@@ -25,8 +24,9 @@ from fourd_ros.bridge.clock import CLOCK_TOPIC
 from fourd_ros.bridge.qos import LATCHED, RESULT
 from fourd_ros.bridge.times import make_header, stamp_to_ns
 from fourd_ros.data.bag_inputs import COMMAND_TOPIC
-from fourd_ros.errors import InvalidConfig, NoSubscriber, PolicyFailed
+from fourd_ros.errors import InvalidConfig, PolicyFailed
 from fourd_ros.nodes.base import FourdNode
+from fourd_ros.nodes.counterpart import Counterpart
 from fourd_ros.nodes.executor import make_executor
 from fourd_ros.nodes.instants import Instant
 from fourd_ros.nodes.position_commands import POSITION_TOPIC
@@ -37,12 +37,6 @@ from fourd_ros.robot.model import RobotModel
 Command: TypeAlias = JointTrajectory | Float64MultiArray
 
 _GLOBAL_TOPICS = (CLOCK_TOPIC, "/tf", "/tf_static")
-
-_QUIET = 0.2
-"""No new listener for so long: all of a node's have been discovered [s]."""
-
-_LOOK = 0.01
-"""Between two looks at who listens [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +96,6 @@ class PolicyLine(FourdNode):
         self._robot, self._names, self._cameras = robot, names, cameras
         self._answers: queue.Queue[Command] = queue.Queue(maxsize=1)
         self._asked_ns = self._outdated = 0
-        self._settled: Mapping[str, int] = {}
         super().__init__(
             name,
             context=context,
@@ -119,54 +112,31 @@ class PolicyLine(FourdNode):
         self._goal = self.advertise(PoseStamped, "goal_pose", LATCHED)
         self.subscribe(JointTrajectory, self._names.command_topic, self._hear_trajectory, RESULT)
         self.subscribe(Float64MultiArray, self._names.position_topic, self._hear, RESULT)
-        if self._names.reset_service:
-            self._reset: Any = self.create_client(Trigger, self._names.reset_service)
-            self.defer(lambda: self.destroy_client(self._reset))
+        self._policy = Counterpart(self, (self._names.command_topic, self._names.position_topic))
 
     # On the thread of the policy.
 
-    def wait_for_policy(self, needed: Sequence[Sequence[str]], *, limit: float) -> None:
-        """Wait until there is a node to talk to.
-
-        Args:
-            needed: of each group, somebody has to listen to one of the topics.
-            limit: how long [s].
+    def wait_for_policy(self, *, limit: float) -> None:
+        """Wait until there is a node to talk to: somebody listens to every camera and commands.
 
         Raises:
-            NoSubscriber: nobody listens, or nobody commands.
+            NoSubscriber: not within `limit` [s].
         """
-        groups = [[self.resolve_topic_name(topic) for topic in group] for group in needed]
-        since, matched = time.monotonic(), self._matched()
-        give_up = since + limit
-        while (missing := self._missing(groups, matched)) or not self._is_settled(matched, since):
-            if missing and time.monotonic() > give_up:
-                raise NoSubscriber(
-                    f"no policy node within {limit:g} s: {'; '.join(missing)}. Start it in the domain of the "
-                    f"evaluation, and in the namespace '{self.get_namespace()}'"
-                )
-            time.sleep(_LOOK)
-            if (now := self._matched()) != matched:
-                since, matched = time.monotonic(), now
-        self._settled = matched
+        needed: list[tuple[str, ...]] = [(f"{camera}/image", f"{camera}/depth") for camera in self._cameras]
+        self._policy.wait(needed or [("joint_states",)], limit=limit)
 
-    def reset_node(self, *, limit: float) -> None:
+    def reset_policy(self, *, limit: float) -> None:
         """Call the reset service, where there is one.
 
         Raises:
-            PolicyFailed: it is not there, does not answer in time, or says that it failed.
+            PolicyFailed: it does not answer within `limit` [s], or says that it failed.
         """
         if not self._names.reset_service:
             return
-        give_up = time.monotonic() + limit
         name = self.resolve_service_name(self._names.reset_service)
-        if not self._reset.wait_for_service(limit):
-            raise PolicyFailed(f"no service {name} (std_srvs/Trigger) within {limit:g} s")
-        future, answered = self._reset.call_async(Trigger.Request()), threading.Event()
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(max(give_up - time.monotonic(), 0.0)):
-            self._reset.remove_pending_request(future)
-            raise PolicyFailed(f"no answer of {name} within {limit:g} s")
-        response: Any = future.result()
+        response = self._policy.call(Trigger, name, Trigger.Request(), limit=limit)
+        if response is None:
+            raise PolicyFailed(f"no answer of the service {name} (std_srvs/Trigger) within {limit:g} s")
         if not response.success:
             raise PolicyFailed(f"{name} failed: {response.message}")
 
@@ -202,7 +172,7 @@ class PolicyLine(FourdNode):
             return answers.get(timeout=limit)
         except queue.Empty:
             raise PolicyFailed(
-                f"no answer within {limit:g} s on {' or '.join(self._command_topics)}"
+                f"no answer within {limit:g} s on {' or '.join(self._policy.command_topics)}"
                 + (f"; {self._outdated} were stamped before the observation" if self._outdated else "")
             ) from None
 
@@ -219,26 +189,6 @@ class PolicyLine(FourdNode):
         """The first one counts; what nobody waits for goes with its queue when the next question is asked."""
         with suppress(queue.Full):
             self._answers.put_nowait(message)
-
-    # Who is there.
-
-    @property
-    def _command_topics(self) -> list[str]:
-        return [self.resolve_topic_name(name) for name in (self._names.command_topic, self._names.position_topic)]
-
-    def _matched(self) -> dict[str, int]:
-        """How many ends of others each topic has."""
-        listeners = {publisher.topic_name: publisher.get_subscription_count() for publisher in self.publishers}
-        return listeners | {topic: self.count_publishers(topic) for topic in self._command_topics}
-
-    def _missing(self, groups: Sequence[Sequence[str]], matched: Mapping[str, int]) -> list[str]:
-        missing = [f"nobody listens to {' or '.join(group)}" for group in groups if not any(map(matched.get, group))]
-        if not any(map(matched.get, self._command_topics)):
-            missing.append(f"nobody commands on {' or '.join(self._command_topics)}")
-        return missing
-
-    def _is_settled(self, matched: Mapping[str, int], since: float) -> bool:
-        return matched == self._settled or time.monotonic() >= since + _QUIET
 
 
 @contextmanager
@@ -259,7 +209,7 @@ def open_line(name: str, *, robot: RobotModel, names: LineNames, cameras: Sequen
     with rclpy.init(args=[], context=context):
         line = PolicyLine(name, robot=robot, names=names, cameras=cameras, context=context)
         line.trigger_configure()
-        active = line.trigger_activate() == TransitionCallbackReturn.SUCCESS  # before spinning: clients are half made
+        active = line.trigger_activate() == TransitionCallbackReturn.SUCCESS
         executor = make_executor(context=context)
         executor.add_node(line)
         spinner = threading.Thread(target=executor.spin, name=name, daemon=True)

@@ -91,8 +91,8 @@ class RosPolicy(Policy):
             PolicyFailed: its reset service fails.
         """
         line = self._line = self._line or self._opened()
-        line.wait_for_policy(self._needed(), limit=self._connect_limit)
-        line.reset_node(limit=self._connect_limit)
+        line.wait_for_policy(limit=self._connect_limit)
+        line.reset_policy(limit=self._connect_limit)
         self._origin_ns, self._is_new = _time.next_episode(), True
         line.tell(assignment.instruction, _place(assignment.goal), self._origin_ns)
 
@@ -127,10 +127,6 @@ class RosPolicy(Policy):
         name = f"policy_evaluation_{os.getpid()}_{next(_numbers)}"
         line = open_line(name, robot=self._robot, names=self._names, cameras=self.contract.cameras)
         return self._open.enter_context(line)
-
-    def _needed(self) -> list[tuple[str, ...]]:
-        topics: list[tuple[str, ...]] = [(f"{camera}/image", f"{camera}/depth") for camera in self.contract.cameras]
-        return [*topics, ("joint_states",)] if self.contract.joints else topics
 
     def _motion(self, command: Command, seen: Observation, stamp_ns: int) -> RobotTrajectory | None:
         if not isinstance(command, JointTrajectory):
