@@ -173,6 +173,7 @@ setup(
             "bag_replay = fourd_ros.nodes.bag_replay:main",
             "fourd = fourd_ros.cli:main",
             "imagined_robot = fourd_ros.nodes.imagined_robot:main",
+            "policy_evaluator = fourd_ros.nodes.policy_evaluation:main",
             "simulation = fourd_ros.nodes.simulation:main",
             "world_model = fourd_ros.nodes.world_model:main",
         ]

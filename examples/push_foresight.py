@@ -11,7 +11,7 @@ from push_motions import Target
 from fourd_ros.geometry.transforms import apply, to_quaternion
 from fourd_ros.records import FloatArray, ObjectMotion, Observation, RobotTrajectory
 from fourd_ros.robot.model import RobotModel
-from fourd_ros.simulation.controller import TrajectoryFollower
+from fourd_ros.robot.trajectory_follower import TrajectoryFollower
 from fourd_ros.simulation.scene import SceneSpec
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.world_model.base import Question, WorldModel

@@ -23,11 +23,12 @@ from fourd_ros.bridge.parameters import Row, table
 from fourd_ros.nodes.bag_replay import BagReplayNode
 from fourd_ros.nodes.base import FourdNode, NodeParameters
 from fourd_ros.nodes.imagined_robot import ImaginedRobotNode
+from fourd_ros.nodes.policy_evaluation import PolicyEvaluatorNode
 from fourd_ros.nodes.simulation import SimulationNode
 from fourd_ros.nodes.world_model import WorldModelNode
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "nodes.md"
-NODES: tuple[type[FourdNode], ...] = (WorldModelNode, SimulationNode, ImaginedRobotNode, BagReplayNode)
+NODES: tuple[type[FourdNode], ...] = (WorldModelNode, SimulationNode, ImaginedRobotNode, PolicyEvaluatorNode, BagReplayNode)
 INTRODUCTION = """\
 # Nodes
 
