@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rclpy
 from conftest import OtherProcess
 from policy_kinds import assignment
 from rig import Rig
 from ros_policy_nodes import BEHAVIOURS, JOINT, PERIOD, STEP
+from rosgraph_msgs.msg import Clock
 
 from fourd_ros.errors import InvalidConfig, InvalidJoints, NoSubscriber, PolicyFailed
 from fourd_ros.evaluation.policy.starts import StartOptions
@@ -73,10 +75,10 @@ def connected(tmp_path: Path, nodes: OtherProcess) -> Iterator[Callable[..., Pol
 
 
 def test_nodes_drive_both_worlds_and_bad_ones_cost_their_own_units(tmp_path: Path, nodes: OtherProcess) -> None:
-    wrong = {"silent": "no answer within 1 s on /silent/arm_controller/joint_trajectory", "nan": "not finite"}
+    wrong = {"silent": "no answer within 0.5 s on /silent/arm_controller/joint_trajectory", "nan": "not finite"}
     names = {
         "turns": policy_file(tmp_path, "turns"),
-        "silent": policy_file(tmp_path, "silent", answer_limit=1.0),
+        "silent": policy_file(tmp_path, "silent", answer_limit=0.5),
         "nan": policy_file(tmp_path, "nan"),
     }
     found = try_start(
@@ -144,8 +146,16 @@ def test_an_answer_to_an_earlier_question_is_none(connected: Callable[..., Polic
 def test_a_node_that_cannot_begin_ends_the_episode(connected: Callable[..., Policy]) -> None:
     with pytest.raises(PolicyFailed, match="/refuses/policy/reset failed: out of order"):
         connected("refuses").begin(assignment())
-    with pytest.raises(PolicyFailed, match="no answer of the service /turns/other"):
-        connected("turns", reset_service="other", connect_limit=3.0).begin(assignment())
+
+
+def test_nobody_else_may_talk_to_the_node(connected: Callable[..., Policy], rclpy_context: Any) -> None:
+    stranger = rclpy.create_node("stranger", namespace="turns")
+    stranger.create_publisher(Clock, "clock", 1)
+    with pytest.raises(NoSubscriber, match=r"\['stranger'\] must not publish /turns/clock too"):
+        connected("turns", connect_limit=2.0).begin(assignment())
+    stranger.destroy_node()
+    for policy in (connected("turns"), connected("turns")):
+        policy.begin(assignment())
 
 
 def test_nobody_listens(connected: Callable[..., Policy]) -> None:

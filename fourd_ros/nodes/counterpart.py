@@ -8,6 +8,7 @@ from typing import Any
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 
+from fourd_ros.bridge.clock import CLOCK_TOPIC
 from fourd_ros.bridge.qos import UNDISCOVERED
 from fourd_ros.errors import NoSubscriber
 
@@ -27,10 +28,12 @@ class Counterpart:
     Args:
         node: that somebody spins, in another thread than the one that waits here.
         command_topics: on one of them somebody has to publish; the node has subscribed to them.
+        family: how the names of those nodes begin that may make ROS time beside it.
     """
 
-    def __init__(self, node: Node, command_topics: Sequence[str]) -> None:
-        self._node = node
+    def __init__(self, node: Node, command_topics: Sequence[str], *, family: str) -> None:
+        self._node, self._family = node, family
+        self._clock = node.resolve_topic_name(CLOCK_TOPIC)
         self.command_topics = [node.resolve_topic_name(topic) for topic in command_topics]
         self._settled: Mapping[str, int] = {}
 
@@ -42,7 +45,7 @@ class Counterpart:
             limit: how long [s].
 
         Raises:
-            NoSubscriber: nobody listens, nobody commands, or they do not answer.
+            NoSubscriber: nobody listens, nobody commands, they do not answer, or somebody else talks to them.
         """
         groups = [[self._node.resolve_topic_name(topic) for topic in group] for group in needed]
         since, found = time.monotonic(), self._found()
@@ -50,8 +53,8 @@ class Counterpart:
         while (missing := self._missing(groups, found)) or not self._is_settled(found, since):
             if missing and time.monotonic() > give_up:
                 raise NoSubscriber(
-                    f"no such node within {limit:g} s: {'; '.join(missing)}. Start it in the same domain and in the "
-                    f"namespace '{self._node.get_namespace()}'"
+                    f"no node to talk to within {limit:g} s: {'; '.join(missing)}; it has to run in the same domain, "
+                    f"in the namespace '{self._node.get_namespace()}'"
                 )
             time.sleep(_LOOK)
             if (now := self._found()) != found:
@@ -118,7 +121,13 @@ class Counterpart:
         missing = [f"nobody listens to {' or '.join(group)}" for group in groups if not any(map(found.get, group))]
         if not self._commanders():
             missing.append(f"nobody commands on {' or '.join(self.command_topics)}")
+        if strangers := self._strangers():
+            missing.append(f"{strangers} must not publish {self._clock} too (has every worker its own namespace?)")
         return missing
+
+    def _strangers(self) -> list[str]:
+        ends = self._node.get_publishers_info_by_topic(self._clock)
+        return sorted(end.node_name for end in ends if not end.node_name.startswith(self._family))
 
     def _is_settled(self, found: Mapping[str, int], since: float) -> bool:
         return found == self._settled or time.monotonic() >= since + _QUIET

@@ -1,6 +1,8 @@
 """The line to a ROS node that is a policy: the topics of a robot in one direction, commands in the other."""
 
+import itertools
 import queue
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +39,11 @@ from fourd_ros.robot.model import RobotModel
 Command: TypeAlias = JointTrajectory | Float64MultiArray
 
 _GLOBAL_TOPICS = (CLOCK_TOPIC, "/tf", "/tf_static")
+
+_PROCESS = f"policy_line_{secrets.token_hex(4)}"
+"""Beginning of the names of all lines of this process; they are used one at a time."""
+
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +90,18 @@ class PolicyLine(FourdNode):
     """One end of the line, while it is active.
 
     Args:
-        name: of the node, unique in its domain.
         robot: that is shown.
         names: of topics and services.
         cameras: that are shown.
         context: initialised.
     """
 
-    def __init__(
-        self, name: str, *, robot: RobotModel, names: LineNames, cameras: Sequence[str], context: Context
-    ) -> None:
+    def __init__(self, *, robot: RobotModel, names: LineNames, cameras: Sequence[str], context: Context) -> None:
         self._robot, self._names, self._cameras = robot, names, cameras
         self._answers: queue.Queue[Command] = queue.Queue(maxsize=1)
         self._asked_ns = self._outdated = 0
         super().__init__(
-            name,
+            f"{_PROCESS}_{next(_numbers)}",
             context=context,
             namespace=names.root,
             cli_args=names.remapping,
@@ -112,7 +116,7 @@ class PolicyLine(FourdNode):
         self._goal = self.advertise(PoseStamped, "goal_pose", LATCHED)
         self.subscribe(JointTrajectory, self._names.command_topic, self._hear_trajectory, RESULT)
         self.subscribe(Float64MultiArray, self._names.position_topic, self._hear, RESULT)
-        self._policy = Counterpart(self, (self._names.command_topic, self._names.position_topic))
+        self._policy = Counterpart(self, (self._names.command_topic, self._names.position_topic), family=_PROCESS)
 
     # On the thread of the policy.
 
@@ -192,11 +196,10 @@ class PolicyLine(FourdNode):
 
 
 @contextmanager
-def open_line(name: str, *, robot: RobotModel, names: LineNames, cameras: Sequence[str]) -> Iterator[PolicyLine]:
+def open_line(*, robot: RobotModel, names: LineNames, cameras: Sequence[str]) -> Iterator[PolicyLine]:
     """A line with a context and an executor of its own, which ends with the block.
 
     Args:
-        name: of its node, unique in its domain.
         robot: that is shown.
         names: of topics and services.
         cameras: that are shown.
@@ -207,12 +210,12 @@ def open_line(name: str, *, robot: RobotModel, names: LineNames, cameras: Sequen
     use_large_messages()
     context = Context()
     with rclpy.init(args=[], context=context):
-        line = PolicyLine(name, robot=robot, names=names, cameras=cameras, context=context)
+        line = PolicyLine(robot=robot, names=names, cameras=cameras, context=context)
         line.trigger_configure()
         active = line.trigger_activate() == TransitionCallbackReturn.SUCCESS
         executor = make_executor(context=context)
         executor.add_node(line)
-        spinner = threading.Thread(target=executor.spin, name=name, daemon=True)
+        spinner = threading.Thread(target=executor.spin, name=line.get_name(), daemon=True)
         spinner.start()
         try:
             if not active:

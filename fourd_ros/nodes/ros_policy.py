@@ -1,7 +1,5 @@
 """A policy that is a ROS node running elsewhere: it is shown one instant after the other, and answers with commands."""
 
-import itertools
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,8 +22,6 @@ from fourd_ros.policies.options_file import made_from_file
 from fourd_ros.records import Observation, RobotTrajectory
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.simulation.tasks import PickPlace, Push, Reach, Task
-
-_numbers = itertools.count()
 
 
 class RosPolicy(Policy):
@@ -124,8 +120,7 @@ class RosPolicy(Policy):
         self._open.close()
 
     def _opened(self) -> PolicyLine:
-        name = f"policy_evaluation_{os.getpid()}_{next(_numbers)}"
-        line = open_line(name, robot=self._robot, names=self._names, cameras=self.contract.cameras)
+        line = open_line(robot=self._robot, names=self._names, cameras=self.contract.cameras)
         return self._open.enter_context(line)
 
     def _motion(self, command: Command, seen: Observation, stamp_ns: int) -> RobotTrajectory | None:
