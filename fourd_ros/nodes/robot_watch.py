@@ -78,6 +78,7 @@ class RobotWatch:
         node.defer(TransformListener(node, transforms, prefix=settings.prefix or "/").destroy)
         self._inputs = InputWatch(node)
         node.defer(self._inputs.destroy)
+        node.defer(self._forget)
         self._subscribe()
 
     def wait_for_robot(self, timeout: float, *, checkpoint: Checkpoint = lambda _: None) -> RobotModel:
@@ -101,6 +102,11 @@ class RobotWatch:
     def take_description(self, message: String) -> None:
         """Parse the description and read its meshes."""
         self.robot = RobotModel(RobotDescription.from_urdf(message.data, allowed_roots=self._settings.mesh_roots))
+
+    def _forget(self) -> None:
+        """A robot with its meshes is large, and this outlives the time in which it listens."""
+        self.robot = None
+        self.observer.clear()
 
     def _subscribe(self) -> None:
         settings, observer = self._settings, self.observer
