@@ -28,7 +28,13 @@ from fourd_ros.nodes.simulation import SimulationNode
 from fourd_ros.nodes.world_model import WorldModelNode
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "nodes.md"
-NODES: tuple[type[FourdNode], ...] = (WorldModelNode, SimulationNode, ImaginedRobotNode, PolicyEvaluatorNode, BagReplayNode)
+NODES: tuple[type[FourdNode], ...] = (
+    WorldModelNode,
+    SimulationNode,
+    ImaginedRobotNode,
+    PolicyEvaluatorNode,
+    BagReplayNode,
+)
 INTRODUCTION = """\
 # Nodes
 
