@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -101,11 +100,16 @@ class CompactTask(TrainingTask[CompactConfig]):
             expansion=settings.expansion,
         )
 
+    def prepare(self) -> None:
+        """Clips of the training and of the held-out episodes."""
+        self._training_clips()
+        self._held_out_clips()
+
     def dataset(self) -> CompactSamples:
-        """Samples of the training episodes; clips that are missing are made first."""
+        """Samples of the training episodes."""
         settings = self.config.samples
         return CompactSamples(
-            clips=self._clips("train", self.config.clips.episodes, self.config.clips.limit),
+            clips=self._training_clips(),
             importance=self._importance,
             at_start=settings.at_start,
             smallest_part=settings.smallest_part,
@@ -160,7 +164,7 @@ class CompactTask(TrainingTask[CompactConfig]):
 
     @cached_property
     def _validation_clips(self) -> ClipFolder:
-        return self._clips("validation", (self.config.clips.validation,), self.config.clips.validation_limit)
+        return self._held_out_clips()
 
     def _improved(
         self, network: VideoGeneratorNetwork
@@ -177,12 +181,17 @@ class CompactTask(TrainingTask[CompactConfig]):
             depth = stored.clip.depth * np.exp(change[:, COLOURS] * np.float32(DEPTH_UNIT))
             yield stored, np.clip(np.rint(colour), 0, 255).astype(np.uint8), depth
 
+    def _training_clips(self) -> ClipFolder:
+        return self._clips("train", self.config.clips.episodes, self.config.clips.limit)
+
+    def _held_out_clips(self) -> ClipFolder:
+        return self._clips("validation", (self.config.clips.validation,), self.config.clips.validation_limit)
+
     def _clips(self, part: str, episodes: Sequence[Path], limit: int | None) -> ClipFolder:
         settings = self.config.clips
         options = ClipOptions(size=self.config.network.size, noisy=settings.noisy)
         folder = settings.folder / part
-        with PartialState().main_process_first():
-            shards = [prepare_clips(each, folder, options, limit=limit, workers=settings.workers) for each in episodes]
+        shards = [prepare_clips(each, folder, options, limit=limit, workers=settings.workers) for each in episodes]
         return ClipFolder([path for paths in shards for path in paths])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -101,10 +100,15 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third quicker on a CPU
         return network
 
+    def prepare(self) -> None:
+        """Pictures of the training and of the held-out scenes."""
+        self._training_stills()
+        self._held_out_stills()
+
     def dataset(self) -> DepthSamples:
-        """Parts of the training pictures; those that are missing are taken first."""
+        """Parts of the training pictures."""
         config = self.config
-        stills = self._stills("training", config.pictures.scenes)
+        stills = self._training_stills()
         return DepthSamples(stills=stills, ranges=config.ranges, crop=config.crop, smallest_part=config.smallest_part)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
@@ -156,7 +160,7 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
 
     @cached_property
     def _validation_images(self) -> list[HoleImage]:
-        stills = self._stills("validation", self.config.pictures.validation_scenes)
+        stills = self._held_out_stills()
         images = (measure(still, self.config.ranges, seed=number) for number, still in enumerate(stills))
         return [image for image in images if is_judged(image)]
 
@@ -165,16 +169,18 @@ class DepthCompletionTask(TrainingTask[DepthCompletionConfig]):
         for image in self._validation_images:
             yield image, completer.complete(image.still.rgb, image.measured)
 
+    def _training_stills(self) -> StillFolder:
+        return self._stills("training", self.config.pictures.scenes)
+
+    def _held_out_stills(self) -> StillFolder:
+        return self._stills("validation", self.config.pictures.validation_scenes)
+
     def _stills(self, split: str, scenes: int) -> StillFolder:
         settings = self.config.pictures
         options = replace(SPLITS[split].options, size=settings.size)
-        with PartialState().main_process_first():
-            return prepare_stills(
-                settings.folder / f"{split}_{settings.size}",
-                SPLITS[split].seeds(scenes),
-                options,
-                workers=settings.workers,
-            )
+        return prepare_stills(
+            settings.folder / f"{split}_{settings.size}", SPLITS[split].seeds(scenes), options, workers=settings.workers
+        )
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

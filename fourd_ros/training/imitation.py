@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor
 from torch.nn import functional
 
@@ -78,10 +77,17 @@ class ImitationTask(TrainingTask[ImitationConfig]):
         """A network that knows nothing."""
         return ImitationNetwork(**vars(self.config.network))
 
-    def dataset(self) -> ImitationSamples:
-        """Samples of the demonstrations; those that are missing are made first."""
+    def prepare(self) -> None:
+        """Demonstrations for training, and those that are held out."""
         settings = self.config.demonstrations
-        return self._samples("training", settings.count, settings.seed, augment=True)
+        self._demonstrations("training", settings.count, settings.seed)
+        self._demonstrations("validation", settings.validation, settings.seed + 1)
+
+    def dataset(self) -> ImitationSamples:
+        """Samples of the demonstrations."""
+        settings = self.config.demonstrations
+        shards = self._demonstrations("training", settings.count, settings.seed)
+        return ImitationSamples(shards, augment=True, gripper_noise=settings.gripper_noise)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
         """Errors of the way that comes nearest, and of the choice among the ways."""
@@ -130,7 +136,8 @@ class ImitationTask(TrainingTask[ImitationConfig]):
                 extra={onnx_file(name): onnx},
             )
 
-    def _samples(self, split: str, count: int, seed: int, *, augment: bool) -> ImitationSamples:
+    def _demonstrations(self, split: str, count: int, seed: int) -> list[Path]:
+        """Shards of them; those that are missing are made."""
         settings = self.config.demonstrations
         options = DemonstrationOptions(
             tasks=settings.tasks,
@@ -139,14 +146,13 @@ class ImitationTask(TrainingTask[ImitationConfig]):
             disturbed=settings.disturbed,
             disturbance=settings.disturbance,
         )
-        with PartialState().main_process_first():
-            shards = prepare_demonstrations(settings.folder / split, count, options, workers=settings.workers)
-        return ImitationSamples(shards, augment=augment, gripper_noise=settings.gripper_noise)
+        return prepare_demonstrations(settings.folder / split, count, options, workers=settings.workers)
 
     @cached_property
     def _validation_batch(self) -> dict[str, Tensor]:
         settings = self.config.demonstrations
-        samples = self._samples("validation", settings.validation, settings.seed + 1, augment=False)
+        shards = self._demonstrations("validation", settings.validation, settings.seed + 1)
+        samples = ImitationSamples(shards, augment=False, gripper_noise=settings.gripper_noise)
         rows = [samples.sample(index, np.random.default_rng(0)) for index in range(len(samples))]
         return {name: torch.from_numpy(np.stack([np.asarray(row[name]) for row in rows])) for name in rows[0]}
 

@@ -139,6 +139,8 @@ class _Run:
     def _train(self) -> None:
         config, process = self._config, self._accelerator.process_index
         steps = range(self._step, config.steps)
+        with self._accelerator.main_process_first():
+            self._task.prepare()
         dataset = self._task.dataset()
         batches = GlobalBatches(size=len(dataset), batch_size=config.batch_size, seed=config.seed)
         loader = make_loader(

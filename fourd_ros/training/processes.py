@@ -17,8 +17,8 @@ from fourd_ros.errors import InvalidConfig
 from fourd_ros.training.config import TrainingConfig
 from fourd_ros.training.sampler import step_seed
 
-LONGEST_WAIT = timedelta(hours=2)
-"""The others wait for so long while the main process validates and writes; a process that dies is noticed at once."""
+LONGEST_WAIT = timedelta(hours=8)
+"""The others wait for so long while the main one prepares, validates and writes; one that dies is noticed at once."""
 
 _SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM",
              "ACCELERATE_USE_PARALLELISM_CONFIG")  # fmt: skip

@@ -64,7 +64,7 @@ class Validation:
 
 
 class TrainingTask(ABC, Generic[C]):
-    """One kind of training. A subclass sets the class variables and fills in the five methods.
+    """One kind of training. A subclass sets the class variables and fills in the five abstract methods.
 
     Args:
         config: of the run.
@@ -84,6 +84,10 @@ class TrainingTask(ABC, Generic[C]):
 
     def __init__(self, config: C) -> None:
         self.config = config
+
+    def prepare(self) -> None:
+        """Make the files that `dataset` and `validate` read. The main process comes first, so that the others find them
+        made; nothing else in a task may wait for other processes."""
 
     @abstractmethod
     def network(self) -> torch.nn.Module:
