@@ -3,6 +3,7 @@
 Physics comes first and is kept as plain numbers; then a window is chosen and only its frames are drawn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -71,6 +72,57 @@ def record_tabletop(seed: int, split: str, *, options: TabletopOptions = Tableto
         track, first = _carry_out(simulator, drawn)
         episode = _episode(simulator, track, first, seed=seed, drawn=drawn)
     return through_sensor(episode, seed=seed) if find_split(split).noisy_depth else episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedMotion:
+    """A whole motion of the robot among things, with pictures of some instants; times are multiples of `SUBSTEP`.
+
+    Args:
+        joint_names: columns of `commanded` and `measured`.
+        commanded: positions of the joints [rad | m], shape [S, J].
+        measured: the same as they were, shape [S, J].
+        object_poses: ``T_world_object``, shape [S, N, 4, 4].
+        instants: rows at which the camera looked, shape [P].
+        view: what it saw then, P frames.
+    """
+
+    joint_names: tuple[str, ...]
+    commanded: FloatArray
+    measured: FloatArray
+    object_poses: FloatArray
+    instants: NDArray[np.intp]
+    view: EpisodeView
+
+
+def watch_tabletop(
+    seed: int, split: str, *, after: Sequence[int], options: TabletopOptions = TabletopOptions()
+) -> WatchedMotion:
+    """The motion that the episode of a scene seed is a window of; a fraction of the cost of that episode.
+
+    Args:
+        seed: of the scene, see `tabletop_seeds`.
+        split: it belongs to; depth is the true one, also where episodes of the split are measured by a camera.
+        after: when the camera looks, in substeps from the begin of the episode.
+        options: how pictures are drawn.
+
+    Raises:
+        InvalidDataset: there is no such split.
+        MissingDependency: no OpenGL library is installed.
+    """
+    drawn = _draw(seed, split)
+    with Simulator(drawn.scene, width=options.size, height=options.size, shadows=options.shadows) as simulator:
+        track, first = _carry_out(simulator, drawn)
+        instants = first + np.array(after, np.intp)
+        columns = [simulator.model.joint(name).qposadr[0] for name in JOINTS]
+        return WatchedMotion(
+            joint_names=JOINTS,
+            commanded=track.commanded,
+            measured=track.positions[:, columns],
+            object_poses=track.poses,
+            instants=instants,
+            view=_view(simulator, track.positions[instants]),
+        )
 
 
 def act_otherwise(

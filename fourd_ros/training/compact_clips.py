@@ -23,10 +23,10 @@ from fourd_ros.data.parallel import run_jobs
 from fourd_ros.depth_completion.sensor_noise import SensorRanges
 from fourd_ros.evaluation.tabletop_truth import Truth
 from fourd_ros.geometry.transforms import from_parts, rotation_about
-from fourd_ros.records import FloatArray, Mask, ObjectMotion, Pixels
+from fourd_ros.records import FloatArray, Mask, ObjectMotion, Observation, Pixels
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import panda_description
-from fourd_ros.training.points_samples import observe
+from fourd_ros.training.seen import seen
 from fourd_ros.world_model.compact.clips import Clip, clip_of, represented
 from fourd_ros.world_model.compact.guidance import compose
 from fourd_ros.world_model.compact.lighting import Shade, find_lamp
@@ -125,7 +125,7 @@ def make_clip(episode: Episode, robot: RobotModel, options: ClipOptions) -> Arra
     """What is kept of one episode: the generator's clip, and what was really seen at its pixels."""
     rng = np.random.default_rng((episode.seed or 0, 6))
     sensor = SensorRanges() if rng.random() < options.noisy else None
-    observation = observe(episode, 0, sensor=sensor, rng=rng)
+    observation = _observe(episode, sensor, rng)
     truth = Truth(episode)
     scene = understand(robot, observation)
     objects = list(_predicted(truth, scene, options.errors, rng))
@@ -136,6 +136,16 @@ def make_clip(episode: Episode, robot: RobotModel, options: ClipOptions) -> Arra
     stored = _stored(clip_of(guidance, first, shade, size=options.size, T_world_robot=observation.T_world_robot))
     _add_truth(stored, truth)
     return stored
+
+
+def _observe(episode: Episode, sensor: SensorRanges | None, rng: np.random.Generator) -> Observation:
+    """What a world model is told of the first frame."""
+    return Observation(
+        stamp_ns=episode.start_ns,
+        frame="world",
+        views={name: seen(view, 0, sensor=sensor, rng=rng) for name, view in episode.views.items()},
+        joint_positions=dict(zip(episode.joint_names, episode.measured[0].tolist(), strict=True)),
+    )
 
 
 def _predicted(truth: Truth, scene: Scene, errors: MotionErrors, rng: np.random.Generator) -> Iterator[ObjectMotion]:

@@ -8,25 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from fourd_ros.errors import InvalidConfig
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import write_model
+from fourd_ros.model_io.loading import load_component
 from fourd_ros.model_io.onnx_export import export_onnx
+from fourd_ros.simulation.tabletop_scene import SEED_EPISODES, SPLIT_SEEDS
 from fourd_ros.training.config import TaskConfig
-from fourd_ros.training.points_samples import PointSamples, SampleOptions, prepare_samples
+from fourd_ros.training.points_recording import HORIZON, STORED_THINGS, MotionSource, prepare_samples
+from fourd_ros.training.points_samples import Following, PointSamples
+from fourd_ros.training.points_windows import INPUTS, unfold
 from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
-from fourd_ros.world_model.compact.dynamics import COMPONENT
-from fourd_ros.world_model.compact.dynamics_network import Motion, PointDynamicsNetwork
+from fourd_ros.world_model.compact.dynamics import COMPONENT, SUBSTEPS
+from fourd_ros.world_model.compact.dynamics_network import PointDynamicsNetwork
 from fourd_ros.world_model.compact.dynamics_onnx import ONNX_PARTS
+from fourd_ros.world_model.compact.dynamics_state import Motion
 
 FloatArray = NDArray[np.float64]
-
-INPUTS = ("points", "present", "held", "support", "eye", "approach", "later", "approach_gap", "frames", "gaps")
 
 STILL_WEIGHT = 0.15
 """Of a thing that stands still, against one that moves."""
@@ -39,11 +42,9 @@ SIGMA_WEIGHT = 0.05
 """Of what is said about points that take part and about errors, against the error itself [cm]."""
 
 CENTIMETRES = 100.0
-FRAME_STEPS = 2
-"""Steps of the network from one recorded frame to the next."""
 
 TIME_WEIGHTS = (0.5, 1.5)
-"""Of the errors at the first and at the last frame."""
+"""Of the errors after the first and after the last step that a sample is followed for."""
 
 SHOWN_SAMPLES = 6
 PICTURE_SIZE, PICTURE_PIXEL = 256, 0.003
@@ -58,17 +59,36 @@ QUANTILE = 1.2816
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointsDataSettings:
-    """Episodes of `fourd data tabletop`, and the samples that are made of them once."""
+class MotionSettings:
+    """Simulated motions of one split of the tabletop data."""
 
-    episodes: tuple[Path, ...] = setting((Path("out/tabletop/train"),), "data sets to train on")
-    validation: tuple[Path, ...] = setting((Path("out/tabletop/validation"),), "data sets held out")
+    split: str = setting("train", "of 'fourd data tabletop'")
+    seed: int = setting(90, "others have other scenes", minimum=0, maximum=SPLIT_SEEDS - 1)
+    motions: int = setting(10_000, "number of them; each gives two samples or so", minimum=1, maximum=SEED_EPISODES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutSettings(MotionSettings):
+    """Motions of which none is trained on."""
+
+    split: str = setting("validation", "of 'fourd data tabletop'")
+    seed: int = setting(7, "others have other scenes", minimum=0, maximum=SPLIT_SEEDS - 1)
+    motions: int = setting(600, "number of them", minimum=1, maximum=SEED_EPISODES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsDataSettings:
+    """Simulated motions, and the samples that are made of them once."""
+
+    train: tuple[MotionSettings, ...] = setting((MotionSettings(),), "what is trained on")
+    validation: HeldOutSettings = setting(HeldOutSettings, "what is held out")
     samples: Path = setting(Path("out/points_samples"), "where samples are kept", changes_result=False)
-    limit: int | None = setting(None, "training episodes of each data set; null for all", minimum=1)
-    starts: tuple[int, ...] = setting((0, 5), "frames of an episode that samples begin with", minimum=0)
-    things: int = setting(3, "that a sample shows, those nearest to the gripper's path", minimum=1, maximum=5)
-    points: int = setting(24, "of every thing that a sample shows", minimum=12, maximum=32)
+    things: int = setting(
+        3, "that a sample shows, those nearest to the gripper's path", minimum=1, maximum=STORED_THINGS
+    )
     noisy: float = setting(0.3, "share of observations through a simulated depth camera", minimum=0.0, maximum=1.0)
+    window: int = setting(8, "steps of 0.1 s for which a sample is followed", minimum=1, maximum=HORIZON // SUBSTEPS)
+    whole: float = setting(0.3, "share of samples that are followed to the end instead", minimum=0.0, maximum=1.0)
     workers: int = setting(2, "processes that make samples", minimum=1, changes_result=False)
 
 
@@ -76,8 +96,10 @@ class PointsDataSettings:
 class PointsNetworkSettings:
     """The network."""
 
-    width: int = setting(160, "features of a point", minimum=8)
+    width: int = setting(96, "features of a point", minimum=8)
     memory: int = setting(192, "features that a thing remembers", minimum=8)
+    hidden: int = setting(256, "features between what is felt and the motion", minimum=8)
+    start: Path | None = setting(None, "model folder with the weights to begin with; null for fresh ones")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +117,33 @@ class PointsTask(TrainingTask[PointsConfig]):
     primary = "moved_mean_mm"
 
     def network(self) -> PointDynamicsNetwork:
-        """A network under which nothing moves much."""
+        """A network under which things move as friction says, or as it was trained before.
+
+        Raises:
+            InvalidConfig: `start` holds a network of other sizes.
+        """
         settings = self.config.network
-        return PointDynamicsNetwork(width=settings.width, memory=settings.memory)
+        network = PointDynamicsNetwork(width=settings.width, memory=settings.memory, hidden=settings.hidden)
+        if settings.start is not None:
+            begun = load_component(settings.start, COMPONENT)
+            if begun.config != network.config:
+                raise InvalidConfig(f"'{settings.start}' holds a network of {begun.config}, set is {network.config}")
+            network.load_state_dict(begun.state_dict())
+            network.sigma_scale.fill_(1.0)
+        return network
+
+    def prepare(self) -> None:
+        """Samples of the training and of the held-out motions."""
+        for motions in (*self.config.data.train, self.config.data.validation):
+            self._prepared(motions)
 
     def dataset(self) -> PointSamples:
-        """Samples of the training episodes; those that are missing are made first."""
-        return self._samples(self.config.data.episodes, self.config.data.limit)
+        """Samples of the training motions."""
+        return self._samples(*self.config.data.train)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
         """Errors of the points' places, which points take part, and how surprising the errors are."""
+        batch = unfold(batch)
         motion = network(**{name: batch[name] for name in INPUTS})
         error = _point_errors(motion, batch)
         places = _place_error(error, batch)
@@ -136,7 +175,7 @@ class PointsTask(TrainingTask[PointsConfig]):
         )
 
     def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
-        """The model folder, its deviations calibrated on the validation episodes."""
+        """The model folder, its deviations calibrated on the validation motions."""
         assert isinstance(network, PointDynamicsNetwork)
         found = self._findings(network)
         network.sigma_scale *= float(np.quantile(found["deviation"][found["moved"] > 0], COVERED)) / QUANTILE
@@ -152,21 +191,19 @@ class PointsTask(TrainingTask[PointsConfig]):
                 extra={name: Path(place, Path(name).name) for name in ONNX_PARTS},
             )
 
-    def _samples(self, folders: Sequence[Path], limit: int | None) -> PointSamples:
-        settings = self.config.data
-        options = SampleOptions(starts=settings.starts, noisy=settings.noisy)
-        with PartialState().main_process_first():
-            shards = [
-                path
-                for episodes in folders
-                for path in prepare_samples(episodes, settings.samples, options, limit=limit, workers=settings.workers)
-            ]
-        return PointSamples(shards, things=settings.things, points=settings.points)
+    def _prepared(self, motions: MotionSettings) -> list[Path]:
+        data = self.config.data
+        source = MotionSource(split=motions.split, seed=motions.seed, motions=motions.motions, noisy=data.noisy)
+        return prepare_samples(source, data.samples, workers=data.workers)
+
+    def _samples(self, *sources: MotionSettings) -> PointSamples:
+        data = self.config.data
+        paths = [path for motions in sources for path in self._prepared(motions)]
+        return PointSamples(paths, things=data.things, following=Following(window=data.window, whole=data.whole))
 
     @cached_property
     def _validation_batches(self) -> Sequence[Batch]:
-        settings = self.config.data
-        samples = self._samples(settings.validation, None).plain()
+        samples = self._samples(self.config.data.validation).plain()
         size = 64
         rng = np.random.default_rng(0)
         rows = [samples.sample(index, rng) for index in range(len(samples))]
@@ -181,14 +218,14 @@ class PointsTask(TrainingTask[PointsConfig]):
         rows = []
         with torch.no_grad():
             for batch in self._validation_batches:
-                placed = {name: value.to(device) for name, value in batch.items()}
+                placed = unfold({name: value.to(device) for name, value in batch.items()})
                 rows.append(_judge(network(**{name: placed[name] for name in INPUTS}), placed))
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     def _pictures(self, network: torch.nn.Module) -> dict[str, NDArray[np.uint8]]:
         """Of some samples whose things moved most, seen from above."""
         device = next(network.parameters()).device
-        batch = {name: value.to(device) for name, value in self._validation_batches[0].items()}
+        batch = unfold({name: value.to(device) for name, value in self._validation_batches[0].items()})
         with torch.no_grad():
             motion = network(**{name: batch[name] for name in INPUTS})
         imagined = _point_errors(motion, batch) + batch["target"]
@@ -222,23 +259,20 @@ def from_above(start: FloatArray, imagined: FloatArray, truth: FloatArray) -> ND
     return picture
 
 
-def _frames(values: Tensor) -> Tensor:
-    """The steps of [B, S, ...] that end with a frame."""
-    return values[:, FRAME_STEPS - 1 :: FRAME_STEPS]
-
-
 def _point_errors(motion: Motion, batch: Batch) -> Tensor:
     """Predicted minus true places [m], shape [B, K, N, T, 3]."""
     local = batch["points"] - motion.origin[:, :, None]
-    placed = torch.einsum("btkij,bknj->bknti", _frames(motion.rotation), local)
-    return placed + _frames(motion.centre).transpose(1, 2)[:, :, None] - batch["target"]
+    placed = torch.einsum("btkij,bknj->bknti", motion.rotation, local)
+    return placed + motion.centre.transpose(1, 2)[:, :, None] - batch["target"]
 
 
 def _place_error(error: Tensor, batch: Batch) -> Tensor:
     """Mean distance [cm] of the points that take part; later frames count more; shape [B, K]."""
     distance = error.norm(dim=-1) * CENTIMETRES
     soft = torch.where(distance < SOFT, distance**2 / (2 * SOFT), distance - SOFT / 2)
-    late = torch.linspace(*TIME_WEIGHTS, error.shape[3], device=error.device)
+    first, last = TIME_WEIGHTS
+    place = torch.arange(error.shape[3], device=error.device) / (batch["until"] - 1).clamp(min=1)[:, None]
+    late = first + (last - first) * place
     weight = batch["moving"][..., None] * (batch["known"] * late)[:, None, None]
     return (soft * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)).clamp(min=1e-3)
 
@@ -257,7 +291,7 @@ def _mean_errors(error: Tensor, batch: Batch) -> Tensor:
 
 def _surprise(motion: Motion, error: Tensor, batch: Batch) -> Tensor:
     """Of the errors of places under a double exponential distribution, shape [B, K]; teaches its width alone."""
-    sigma = _frames(motion.sigma).transpose(1, 2)
+    sigma = motion.sigma.transpose(1, 2)
     off = _mean_errors(error, batch).detach().abs().mean(dim=-1)
     known = batch["known"][:, None]
     return ((off / sigma + sigma.log()) * known).sum(dim=2) / known.sum(dim=2).clamp(min=1.0)
@@ -270,8 +304,8 @@ def _judge(motion: Motion, batch: Batch) -> dict[str, FloatArray]:
     last = batch["known"].sum(dim=1).long() - 1
     row = torch.arange(len(last), device=last.device)
     mean = _mean_errors(_point_errors(motion, batch), batch)[row, :, last]
-    sigma = _frames(motion.sigma)[row, last]
-    travel = _frames(motion.centre)[row, last] - motion.origin
+    sigma = motion.sigma[row, last]
+    travel = motion.centre[row, last] - motion.origin
     right = ((motion.members > 0) == (batch["moving"] > 0)).float().mean(dim=2)
     found = {
         "moved": batch["moved"],
@@ -290,7 +324,10 @@ def _card(config: PointsConfig, metrics: Mapping[str, float]) -> ModelCard:
         system="world_model_compact",
         purpose="Says how things on a table move when a robot's gripper pushes, grasps or drops them.",
         licence="Apache-2.0",
-        data=f"Episodes {', '.join(folder.name for folder in config.data.episodes)} of 'fourd data tabletop'.",
+        data=" ".join(
+            f"{motions.motions} simulated motions of seed {motions.seed} of the split '{motions.split}'."
+            for motions in config.data.train
+        ),
         limits="Trained in simulation, with one kind of two-finger gripper; rigid things and parts of fixtures only.",
         metrics={"validation": {name: float(value) for name, value in metrics.items()}},
         metrics_command="fourd evaluate world-model --model MODEL",

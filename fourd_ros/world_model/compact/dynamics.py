@@ -34,8 +34,11 @@ LOOK_OUTPUTS = ("awake", "gap", "motion")
 OF_THINGS = ("points", "weight", "height", "origin", "held")
 RESPOND_OUTPUTS = ("rotation_next", "centre_next", "twist_next", "memory_next", "sigma_next")
 
-POINTS = 32
+POINTS = 48
 """Of every thing that the network is shown."""
+
+POOL = 1500
+"""Points of a thing among which those are chosen."""
 
 SUBSTEPS = 2
 """Of a path in one step of the network."""
@@ -168,7 +171,7 @@ class PointDynamics:
         sigma = np.zeros((count, len(things), len(times)))
         members = [np.ones((count, len(thing.points)), bool) for thing in things]
         if things:
-            shown = np.stack([thing.points[representatives(len(thing.points))] for thing in things])
+            shown = np.stack([thing.points[spread(thing.points, POINTS)] for thing in things])
             near = _may_move(shown, path)
             if near.any():
                 chosen = [thing for thing, is_near in zip(things, near, strict=True) if is_near]
@@ -205,7 +208,7 @@ class PointDynamics:
 
     def _advance(self, scene: Mapping[str, Floats], state: dict[str, Floats], frames: Floats, gaps: Floats) -> None:
         """One step of `state`, in place; what sleeps costs nothing but the look."""
-        seen = {name: scene[name] for name in ("points", "present")}
+        seen = {name: scene[name] for name in ("points", "weight", "present")}
         posture = {name: state[name] for name in ("rotation", "centre", "twist")}
         look = self._networks.look({**seen, **posture, "frames": frames})
         awake = look["awake"] > 0
@@ -238,9 +241,21 @@ class PointDynamics:
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
-def representatives(points: int) -> NDArray[np.intp]:
-    """Indices of `POINTS` points spread over all, in random order; the same for the same number of points."""
-    return np.random.default_rng(0).permutation(np.linspace(0, points - 1, POINTS).round().astype(np.intp))
+def spread(points: FloatArray, count: int) -> NDArray[np.intp]:
+    """Indices of `count` of the points [N, 3], as far from each other as can be: the outermost first.
+
+    The first few outline a thing already. All are repeated alike where there are fewer.
+    """
+    pool = np.arange(len(points)) if len(points) <= POOL else np.linspace(0, len(points) - 1, POOL).round().astype(int)
+    few = points[pool]
+    distance = np.full(len(few), np.inf)
+    latest = int(((few - few.mean(axis=0)) ** 2).sum(axis=1).argmax())
+    chosen = []
+    for _ in range(min(count, len(few))):
+        chosen.append(latest)
+        distance = np.minimum(distance, ((few - few[latest]) ** 2).sum(axis=1))
+        latest = int(distance.argmax())
+    return np.asarray(pool[np.resize(chosen, count)], np.intp)
 
 
 def torch_networks(network: "PointDynamicsNetwork") -> Networks:
@@ -290,7 +305,7 @@ def _may_move(shown: FloatArray, path: GripperPath) -> Mask:
 def _scene(
     shown: FloatArray, weight: Floats, held: FloatArray, support: FloatArray, eye: FloatArray
 ) -> dict[str, Floats]:
-    """Inputs of a step that stay the same; see `dynamics_network.Scene`."""
+    """Inputs of a step that stay the same; see `dynamics_state.Scene`."""
     total = np.maximum(weight.sum(axis=2, keepdims=True), 1e-3)
     origin = (shown * weight[..., None]).sum(axis=2) / total
     scene = {
@@ -306,7 +321,7 @@ def _scene(
 
 
 def _begin(scene: Mapping[str, Floats], memory: int) -> dict[str, Floats]:
-    """Everything stands still; see `dynamics_network.State`."""
+    """Everything stands still; see `dynamics_state.State`."""
     shape = scene["weight"].shape[:2]
     return {
         "rotation": np.tile(np.eye(3, dtype=np.float32), (*shape, 1, 1)),

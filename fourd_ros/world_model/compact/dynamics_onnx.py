@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fourd_ros.model_io.onnx_export import OnnxSignature
 from fourd_ros.world_model.compact.dynamics import LOOK_FILE, LOOK_OUTPUTS, MEMBERS_FILE, RESPOND_FILE, RESPOND_OUTPUTS
-from fourd_ros.world_model.compact.dynamics_network import EXAMINED, Awake, PointDynamicsNetwork, Scene, State
+from fourd_ros.world_model.compact.dynamics_network import EXAMINED, PointDynamicsNetwork
+from fourd_ros.world_model.compact.dynamics_state import Awake, Scene, State
 
 
 class DynamicsMembers(nn.Module):
@@ -20,7 +21,7 @@ class DynamicsMembers(nn.Module):
 
     def onnx_signature(self) -> OnnxSignature:
         """How it is called, for the export."""
-        inputs = _example_members(2, 3, 16)
+        inputs = _example_members(2, 3, 32)
         return OnnxSignature(
             inputs=inputs,
             outputs=("logits",),
@@ -28,7 +29,7 @@ class DynamicsMembers(nn.Module):
                 name: {0: "batch", 1: "things"} | ({2: "points"} if name in ("points", "height") else {})
                 for name in inputs
             },
-            others=(_example_members(1, 5, 24),),
+            others=(_example_members(1, 5, 48),),
         )
 
     def forward(self, points: Tensor, height: Tensor, frame: Tensor, later: Tensor, gap: Tensor) -> Tensor:
@@ -45,21 +46,28 @@ class DynamicsLook(nn.Module):
 
     def onnx_signature(self) -> OnnxSignature:
         """How it is called, for the export."""
-        inputs = _example_look(2, 3, 16)
+        inputs = _example_look(2, 3, 32)
         sizes = {name: {0: "batch", 1: "things"} for name in inputs if name != "frames"}
-        sizes["points"][2] = "points"
+        sizes["points"][2] = sizes["weight"][2] = "points"
         return OnnxSignature(
             inputs=inputs,
             outputs=LOOK_OUTPUTS,
             sizes={**sizes, "frames": {0: "batch"}},
-            others=(_example_look(1, 5, 24),),
+            others=(_example_look(1, 5, 48),),
         )
 
     def forward(
-        self, points: Tensor, present: Tensor, rotation: Tensor, centre: Tensor, twist: Tensor, frames: Tensor
+        self,
+        points: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        rotation: Tensor,
+        centre: Tensor,
+        twist: Tensor,
+        frames: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `PointDynamicsNetwork.look`; `awake` as 0 and 1."""
-        scene = Scene(points, points, present, centre, present, present, centre)
+        scene = Scene(points, weight, present, centre, present, present, centre)
         look = self.network.look(scene, State(rotation, centre, twist, present, present), frames)
         return look.awake.float(), look.gap, look.motion
 
@@ -73,13 +81,13 @@ class DynamicsRespond(nn.Module):
 
     def onnx_signature(self) -> OnnxSignature:
         """How it is called, for the export."""
-        inputs = _example_respond(self.network.memory, 4, 16)
+        inputs = _example_respond(self.network.memory, 4, 32)
         of_points = ("points", "weight", "gap", "motion")
         return OnnxSignature(
             inputs=inputs,
             outputs=RESPOND_OUTPUTS,
             sizes={name: {0: "rows"} | ({1: "points"} if name in of_points else {}) for name in inputs},
-            others=(_example_respond(self.network.memory, 1, 24),),
+            others=(_example_respond(self.network.memory, 1, 48),),
         )
 
     def forward(
@@ -124,6 +132,7 @@ def _example_look(batch: int, things: int, points: int) -> dict[str, Tensor]:
     random = _random_of(batch)
     return {
         "points": 0.1 * (random(batch, things, points, 3) - 0.5),
+        "weight": random(batch, things, points),
         "present": torch.ones(batch, things),
         "rotation": torch.eye(3).repeat(batch, things, 1, 1),
         "centre": 0.2 * random(batch, things, 3),
