@@ -16,11 +16,11 @@ import rclpy
 from action_msgs.msg import GoalStatus
 from interface_echo import DEPTH, filled, interfaces, topic_of
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from fourd_ros import errors
+from fourd_ros.nodes.executor import make_executor
 from fourd_ros.records import RolloutFlags
 
 HERE = Path(__file__).resolve().parent
@@ -152,7 +152,7 @@ def node(echo: None) -> Iterator[Node]:
     context = rclpy.Context()
     context.init([])
     node = rclpy.create_node("other_side", context=context)
-    executor = SingleThreadedExecutor(context=context)
+    executor = make_executor(context=context)  # rclpy's own ends where a client is made while it spins
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()

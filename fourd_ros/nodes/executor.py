@@ -19,7 +19,8 @@ class NodeExecutor(MultiThreadedExecutor):
     """A multi-threaded executor that outlives what ends the one of rclpy.
 
     There, `spin` ends with the exception of any callback, with an entity that another thread destroyed while
-    the executor was about to wait for it (as a deactivating node does), and with a shutdown at the wrong moment.
+    the executor was about to wait for it (as a deactivating node does), with an action client that another thread
+    has half made, and with a shutdown at the wrong moment.
     """
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
