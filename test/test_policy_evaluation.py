@@ -23,6 +23,7 @@ from fourd_ros.evaluation import PolicyEvaluation, PolicyEvaluationConfig
 from fourd_ros.evaluation.policy.config import StartSettings
 from fourd_ros.evaluation.policy.goals import (
     Ending,
+    Goal,
     Inside,
     Lifted,
     ObjectAt,
@@ -36,7 +37,7 @@ from fourd_ros.evaluation.policy.judge import Judge
 from fourd_ros.evaluation.policy.starts import StartOptions, simulated_start
 from fourd_ros.evaluation.policy.trial_setup import Trials, assignment_of
 from fourd_ros.evaluation.policy.trials import try_start
-from fourd_ros.evaluation.policy.units import Unit, read_units
+from fourd_ros.evaluation.policy.units import Outcome, Unit, UnitResult, from_row, read_units, to_row
 from fourd_ros.evaluation.policy.witness import Witness
 from fourd_ros.evaluation.policy.worlds import drive
 from fourd_ros.geometry.transforms import from_rpy
@@ -93,6 +94,24 @@ def test_lifted_inside_stacked_and_pulled_out() -> None:
     drawer = PulledOut(where=WHERE, distance=0.08)
     assert drawer.judge(ending(track(by=(-0.09, 0.0, 0.0)))).success
     assert not drawer.judge(ending(track(by=(-0.07, 0.0, 0.0)))).success
+
+
+@pytest.mark.parametrize("by", [(0.1, 0.0, 0.0), (0.1, 0.0, -0.3)])
+@pytest.mark.parametrize(
+    "goal",
+    [
+        ObjectAt(where=WHERE, place=(0.6, 0.0), tolerance=0.04, released=True),
+        Stacked(where=WHERE, base=(0.6, 0.0, 0.02), rise=0.04, reach=0.03),
+        Lifted(where=WHERE, height=0.05),
+        PulledOut(where=WHERE, distance=0.08),
+    ],
+)
+def test_verdicts_survive_the_file_of_units(goal: Goal, by: tuple[float, float, float]) -> None:
+    verdict = goal.judge(ending(track(by=by), track(at=(0.6, 0.0, 0.02))))
+    judged = Outcome(success=verdict.success, probability=verdict.probability, seconds=0.1)
+    unit = Unit(task="push", policy="expert", start=0, seed=0)
+    kept = from_row(to_row(UnitResult(unit=unit, imagined=judged, true=None)))
+    assert (kept.imagined.success, kept.imagined.probability) == (verdict.success, verdict.probability)
 
 
 @pytest.mark.parametrize(("task", "policy"), [("push", "expert"), ("pick_place", "expert"), ("open_drawer", "random")])

@@ -136,7 +136,7 @@ class ObjectAt(Goal):
         track = ending.track_at(self.where)
         if track is None:
             return UNSEEN
-        off, rise = track.end[:2] - self.place, track.end[2] - track.start[2]
+        off, rise = track.end[:2] - self.place, float(track.end[2] - track.start[2])
         lies = rise > FALLEN and (not self.released or (rise < LIES and _left(ending, track)))
         distance = float(np.linalg.norm(off))
         near = ncx2.cdf((self.tolerance / track.error) ** 2, df=2, nc=(distance / track.error) ** 2)
@@ -207,7 +207,7 @@ class Stacked(Goal):
         if track is None or base is None:
             return UNSEEN
         distance = float(np.linalg.norm(track.end[:2] - base.end[:2]))
-        height = track.end[2] - track.start[2] - self.rise
+        height = float(track.end[2] - track.start[2]) - self.rise
         left = _left(ending, track)
         error = float(np.hypot(track.error, base.error))
         near = ncx2.cdf((self.reach / error) ** 2, df=2, nc=(distance / error) ** 2)
