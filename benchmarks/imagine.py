@@ -42,7 +42,7 @@ from rig_ros import RigPublisher  # noqa: E402
 
 from fourd_ros.demo.candidates import plan  # noqa: E402
 from fourd_ros.nodes.transport import use_large_messages  # noqa: E402
-from fourd_ros.world_model.base import ModelOptions, Question, backend_names, load_backend  # noqa: E402
+from fourd_ros.world_model.base import SHIPPED_BACKENDS, ModelOptions, Question, load_backend  # noqa: E402
 
 STEPS = 16
 STEP = 0.2
@@ -65,7 +65,7 @@ def main() -> None:
     use_large_messages()
     repeat, weights = args.repeat, args.compact_model
     rows = [alone(answer_row, "kinematic", 128, 128, ("front", "wrist"), repeat, weights)]
-    for backend in backend_names():
+    for backend in SHIPPED_BACKENDS:
         rows.append(alone(answer_row, backend, 128, 128, ("front",), repeat, weights))
         rows.append(alone(answer_row, backend, 640, 480, ("front",), repeat, weights))
         rows.append(alone(round_trip_row, backend, 128, ("front",), repeat, weights))

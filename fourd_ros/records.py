@@ -221,6 +221,7 @@ class Rollout:
         compute_time: wall time spent on it [s].
         objects: what moves besides the robot; what is in none of them stays.
         T_world_robot: pose of the robot's root link, shape [4, 4].
+        preview: the model is still at work on this sample; the whole one comes later.
     """
 
     stamp_ns: int
@@ -238,3 +239,4 @@ class Rollout:
     compute_time: float = 0.0
     objects: tuple[ObjectMotion, ...] = ()
     T_world_robot: FloatArray = field(default_factory=lambda: np.eye(4))
+    preview: bool = False

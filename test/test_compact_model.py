@@ -13,7 +13,7 @@ from fourd_ros.geometry.pointmap import points_from_depth
 from fourd_ros.model_io.folder import shipped_model
 from fourd_ros.model_io.loading import load_model
 from fourd_ros.records import Rollout, RolloutFlags
-from fourd_ros.world_model.base import ModelOptions, Question, WorldModel, backend_names, load_backend
+from fourd_ros.world_model.base import SHIPPED_BACKENDS, ModelOptions, Question, WorldModel, load_backend
 from fourd_ros.world_model.compact.dynamics import PointDynamics, Runtime
 from fourd_ros.world_model.compact.floors import find_floors
 from fourd_ros.world_model.compact.generator import VideoGenerator
@@ -47,7 +47,7 @@ def question(rig: Rig) -> Question:
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, WorldModel]:
-    return {name: load_backend(name).from_options(ModelOptions()) for name in backend_names()}
+    return {name: load_backend(name).from_options(ModelOptions()) for name in SHIPPED_BACKENDS}
 
 
 @pytest.fixture(scope="module")

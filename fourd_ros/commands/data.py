@@ -4,13 +4,16 @@ import argparse
 from types import ModuleType
 
 from fourd_ros.commands import (
+    data_encode_latents,
     data_from_bag,
     data_from_lerobot,
     data_info,
     data_pack,
+    data_robot_masks,
     data_split,
     data_tabletop,
     data_to_lerobot,
+    data_to_robo4d,
     data_validate,
     data_view,
 )
@@ -26,6 +29,9 @@ VERBS: dict[str, ModuleType] = {
     "validate": data_validate,
     "pack": data_pack,
     "tabletop": data_tabletop,
+    "to-robo4d": data_to_robo4d,
+    "robot-masks": data_robot_masks,
+    "encode-latents": data_encode_latents,
 }
 
 EXAMPLES = [module.EXAMPLES[0] for module in VERBS.values()]

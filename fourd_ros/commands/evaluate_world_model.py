@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print tables; a report and the card of the model are written when asked."""
     from fourd_ros.evaluation.tabletop_run import Evaluation
-    from fourd_ros.world_model.base import backend_names
+    from fourd_ros.world_model.base import SHIPPED_BACKENDS
 
     evaluations = [
         Evaluation(
             split=split,
             seed=args.seed,
             episodes=args.episodes,
-            backends=args.backends or backend_names(),
+            backends=args.backends or SHIPPED_BACKENDS,
             model=args.model,
             kept=args.kept,
             with_lpips=args.lpips,

@@ -6,41 +6,35 @@ shares. The file of one episode is a NumPy ``.npz`` archive without pickled obje
 read back as unknown. The same episode always gives the same bytes.
 """
 
-import io
-import json
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.data.array_archive import MAX_BYTES, ArchiveKind
 from fourd_ros.data.depth_steps import to_metres, to_steps
-from fourd_ros.errors import FourdError, InvalidEpisode
+from fourd_ros.errors import InvalidEpisode
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.strict_json import parse_object
-from fourd_ros.whole_file import whole_file
 
 FloatArray = NDArray[np.float64]
 
 ROBOT_ID = 255
 """Of the robot in segmentations."""
 
-FORMAT = 2
-MAX_BYTES = 4 * 1024**3
-MAX_METADATA_BYTES = 16 * 1024**2
 METADATA = "episode.json"
-
-_COMPRESSION_LEVEL = 3
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_FILE = ArchiveKind(
+    what="an episode",
+    made_by="'fourd sim record' writes episodes",
+    error=InvalidEpisode,
+    facts=METADATA,
+    version=2,
+)
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}")
-_UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def _nothing() -> FloatArray:
@@ -251,6 +245,17 @@ def put_together(facts: Mapping[str, Any], read: Callable[[str], NDArray[Any]]) 
     return Episode(**known, **arrays, views=views)
 
 
+def camera_facts(camera: PinholeCamera) -> dict[str, Any]:
+    """A calibration as facts that JSON can hold, to the last bit."""
+    return {
+        "width": camera.width,
+        "height": camera.height,
+        "K": camera.K.tolist(),
+        "distortion_model": camera.distortion_model,
+        "distortion": camera.distortion.tolist(),
+    }
+
+
 def camera_from_facts(facts: Mapping[str, Any]) -> PinholeCamera:
     """The calibration in the facts of a view."""
     return PinholeCamera(
@@ -271,11 +276,7 @@ def _facts(episode: Episode) -> dict[str, Any]:
 
 def _view_facts(view: EpisodeView) -> dict[str, Any]:
     return {
-        "width": view.camera.width,
-        "height": view.camera.height,
-        "K": view.camera.K.tolist(),
-        "distortion_model": view.camera.distortion_model,
-        "distortion": view.camera.distortion.tolist(),
+        **camera_facts(view.camera),
         "mounted_on": view.mounted_on,
         **{field: getattr(view, field) is not None for field in _VIEW_OPTIONAL},
     }
@@ -294,11 +295,7 @@ def _read_view(name: str, facts: Mapping[str, Any], read: Callable[[str], NDArra
 
 def save_episode(episode: Episode, path: Path | str) -> None:
     """Write `episode` to `path`, whole or not at all; an existing file is replaced."""
-    facts, arrays = take_apart(episode)
-    with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
-        _write(archive, METADATA, json.dumps({"format": FORMAT, **facts}, indent=1).encode())
-        for name, array in arrays.items():
-            _write_array(archive, name, array)
+    _FILE.write(path, *take_apart(episode))
 
 
 def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:
@@ -311,73 +308,15 @@ def load_episode(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Episode:
     Raises:
         InvalidEpisode: missing or broken file, missing arrays, wrong shapes or types, or larger than allowed.
     """
-    with _archive(path) as archive:
-        size = _size(archive)
-        if size > max_bytes:
-            raise InvalidEpisode(f"it holds {size} bytes, allowed are {max_bytes}")
-        return put_together(_read_facts(archive), lambda name: _read_array(archive, name))
+    with _FILE.open(path, max_bytes=max_bytes) as archive:
+        return put_together(archive.facts(), archive.read)
 
 
 def peek_episode(path: Path | str) -> tuple[str, int]:
     """Name of the episode in a file, and the bytes of all its arrays, without reading them.
 
     Raises:
-        InvalidEpisode: missing or broken file.
+        InvalidEpisode: missing or broken file, or too large to be loaded.
     """
-    with _archive(path) as archive:
-        return str(_read_facts(archive)["name"]), _size(archive)
-
-
-@contextmanager
-def _archive(path: Path | str) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except FileNotFoundError as error:
-        raise InvalidEpisode(f"there is no file '{path}'; 'fourd sim record' writes episodes") from error
-    except FourdError as error:
-        raise InvalidEpisode(f"'{path}' is not an episode: {error}") from error
-    except (*_UNREADABLE, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InvalidEpisode(f"'{path}' is not an episode: {type(error).__name__}: {error}") from error
-
-
-def _size(archive: zipfile.ZipFile) -> int:
-    return sum(member.file_size for member in archive.infolist())
-
-
-def _read_facts(archive: zipfile.ZipFile) -> dict[str, Any]:
-    if archive.getinfo(METADATA).file_size > MAX_METADATA_BYTES:
-        raise InvalidEpisode(f"'{METADATA}' is larger than {MAX_METADATA_BYTES} bytes")
-    facts = parse_object(archive.read(METADATA), what=f"'{METADATA}'", error=InvalidEpisode)
-    if facts.get("format") != FORMAT:
-        raise InvalidEpisode(f"its format is {facts.get('format')}, this version reads {FORMAT}")
-    return facts
-
-
-def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    member = zipfile.ZipInfo(name, date_time=_ZIP_EPOCH)
-    archive.writestr(member, data, zipfile.ZIP_DEFLATED, _COMPRESSION_LEVEL)
-
-
-def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
-    _write(archive, f"{name}.npy", buffer.getvalue())
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array; its header is checked against the size of the member before memory is taken."""
-    member = archive.getinfo(f"{name}.npy")
-    with archive.open(member) as file:
-        if np.lib.format.read_magic(cast(Any, file)) != (1, 0):
-            raise InvalidEpisode(f"'{name}' has an unknown array format")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(cast(Any, file))
-        if dtype.hasobject or fortran:
-            raise InvalidEpisode(f"'{name}' must be a plain array in C order, got {dtype}")
-        size = prod(shape) * dtype.itemsize
-        if size > member.file_size:
-            raise InvalidEpisode(f"'{name}' claims {size} bytes and has at most {member.file_size}")
-        data = file.read(size)
-        if len(data) != size:
-            raise InvalidEpisode(f"'{name}' is truncated: {len(data)} of {size} bytes")
-    return np.frombuffer(bytearray(data), dtype).reshape(shape)
+    with _FILE.open(path) as archive:
+        return str(archive.facts()["name"]), archive.size

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fourd_ros.data.episode import MAX_BYTES
+from fourd_ros.data.array_archive import MAX_BYTES
 from fourd_ros.data.lerobot_info import EpisodePlace, LeRobotFolder, open_table
 from fourd_ros.data.packed_images import unpack
 from fourd_ros.data.video import decode

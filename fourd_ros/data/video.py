@@ -23,6 +23,7 @@ KEYFRAME_EVERY = 2
 
 MAX_RATE_DENOMINATOR = 1001
 MAX_CRF = 51
+MAX_PIXELS = 4096 * 4096
 _BT601, _LIMITED = 6, 1
 
 
@@ -160,6 +161,34 @@ def decode(path: Path, *, size: tuple[int, int], rate: float, start: float = 0.0
         raise InvalidDataset(f"'{path}' is not the film it must be: {error}") from error
 
 
+def decode_all(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]:
+    """Pictures of a film in their order, whatever their times; for films of others.
+
+    Args:
+        path: of the file.
+        max_pixels: of a picture; nothing larger is decoded.
+
+    Yields:
+        Colour, shape [H, W, 3], uint8, all of one size.
+
+    Raises:
+        InvalidDataset: unreadable, too large, or pictures of several sizes.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = _first_stream(container)
+            if stream.width * stream.height > max_pixels:
+                raise InvalidImage(f"its pictures are {stream.width} x {stream.height}; at most {max_pixels} pixels")
+            size = stream.width, stream.height
+            for frame in container.decode(stream):
+                _check_size(frame, size)
+                yield frame.to_ndarray(format=_RGB)
+    except (av.FFmpegError, OSError, InvalidImage) as error:
+        raise InvalidDataset(f"'{path}' is not the film it must be: {error}") from error
+
+
 def _video_stream(container: Any, shape: tuple[int, ...], rate: float, video: VideoFormat) -> Any:
     os.environ.setdefault("SVT_LOG", "1")  # its encoder greets on standard error otherwise
     options = {"crf": str(video.crf), "g": str(KEYFRAME_EVERY), **dict(video.options)}
@@ -213,9 +242,7 @@ def _all_of_one_size(first: Picture, others: Iterator[Picture]) -> Iterator[Pict
 
 
 def _pictures(container: Any, size: tuple[int, int], rate: float, start: float) -> Iterator[Picture]:
-    if not container.streams.video:
-        raise InvalidImage("it has no pictures")
-    stream = container.streams.video[0]
+    stream = _first_stream(container)
     _check_size(stream, size)
     half = 0.5 / rate
     if start > half:
@@ -230,6 +257,12 @@ def _pictures(container: Any, size: tuple[int, int], rate: float, start: float) 
         _check_size(frame, size)
         yield frame.to_ndarray(format=_RGB)
         time = next(wanted)
+
+
+def _first_stream(container: Any) -> Any:
+    if not container.streams.video:
+        raise InvalidImage("it has no pictures")
+    return container.streams.video[0]
 
 
 def _check_size(picture: Any, size: tuple[int, int]) -> None:

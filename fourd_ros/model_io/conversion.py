@@ -73,7 +73,10 @@ def convert(
         hashes = checkpoint.check(progress=counter.add)
         write_model(
             target,
-            {name: _component(name, conversion, checkpoint, counter) for name in conversion.networks},
+            {
+                **{name: _component(name, conversion, checkpoint, counter) for name in conversion.networks},
+                **converter.self_reading(checkpoint.path),
+            },
             card=converter.card,
             model_class=converter.model_class,
             extra={

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fourd_ros.errors import InvalidConfig
 from fourd_ros.model_io.checkpoint_reader import Checkpoint, SourceTensor
 from fourd_ros.model_io.components import build_network, find_component_class
-from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule, Transform
+from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule, Rules, Transform
 from fourd_ros.model_io.safetensors_file import STORED_TYPES, type_name
 from fourd_ros.model_io.weights import tied_names, type_kind, weight_dtype
 
@@ -130,9 +130,10 @@ def plan(converter: Converter, checkpoint: Checkpoint, *, dtype: str | None = No
         InvalidConfig: `dtype` is none of `DTYPES`.
         UnknownModel: a network of the converter is not registered.
     """
-    networks = converter.networks(checkpoint)
-    matching = _match(converter.rules, checkpoint.tensors)
-    ledger = _Ledger({name: _build(network) for name, network in networks.items()}, _torch_dtype(dtype))
+    networks, stored = converter.networks(checkpoint), _torch_dtype(dtype)
+    rules = converter.rules(checkpoint, stored) if callable(converter.rules) else converter.rules
+    matching = _match(rules, checkpoint.tensors)
+    ledger = _Ledger({name: _build(network) for name, network in networks.items()}, stored)
     for step in matching.steps:
         ledger.enter(step)
     return Conversion(
@@ -187,7 +188,7 @@ class _Group:
     sources: dict[int, SourceTensor] = field(default_factory=dict)
 
 
-def _match(rules: tuple[Rule | Drop, ...], tensors: tuple[SourceTensor, ...]) -> _Matching:
+def _match(rules: Rules, tensors: tuple[SourceTensor, ...]) -> _Matching:
     result = _Matching()
     groups: dict[tuple[int, tuple[str | None, ...]], _Group] = {}
     for tensor in tensors:

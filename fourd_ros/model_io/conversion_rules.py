@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fourd_ros.model_io.card import ModelCard
@@ -51,6 +52,9 @@ class Drop:
     file: str = "*"
 
 
+Rules = tuple[Rule | Drop, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """A network that comes out.
@@ -75,8 +79,10 @@ class Converter:
         summary: what is converted, and where it is found, in a line.
         model_class: name in `registry.MODELS` of what the networks make up.
         networks: by component name, maybe after a look at what was found (the number of layers, for example).
-        rules: the first that matches a tensor counts.
+        rules: the first that matches a tensor counts. Where they depend on what was found, or on the type in which
+            floating-point weights will be stored (None: as they are), a function of both.
         card: what is known about the result.
+        self_reading: from the folder, the schedulers, tokenizers and image processors by component name.
         documents: text by file name that goes into the folder, such as the licence that must go with the weights.
         wrappers: prefixes taken off all names, see `Checkpoint`.
         skipped_files: reason by pattern of files that are not opened (``training_args.bin``).
@@ -87,8 +93,9 @@ class Converter:
     summary: str
     model_class: str
     networks: Callable[[Checkpoint], Mapping[str, Network]]
-    rules: tuple[Rule | Drop, ...]
+    rules: "Rules | Callable[[Checkpoint, torch.dtype | None], Rules]"
     card: ModelCard
+    self_reading: Callable[[Path], Mapping[str, Any]] = lambda _: {}
     documents: Mapping[str, str] = field(default_factory=dict)
     wrappers: tuple[str, ...] = ()
     skipped_files: Mapping[str, str] = field(default_factory=dict)

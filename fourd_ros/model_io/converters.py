@@ -9,7 +9,10 @@ from fourd_ros.errors import UnknownSystem
 from fourd_ros.model_io.conversion_rules import Converter
 from fourd_ros.registries import find_registered
 
-CONVERTERS: dict[str, str] = {"lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER"}
+CONVERTERS: dict[str, str] = {
+    "kinema4d": "fourd_ros.world_model.kinema4d.conversion:CONVERTER",
+    "lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER",
+}
 """Module and name of the `Converter` of each system."""
 
 

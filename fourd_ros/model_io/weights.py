@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fourd_ros.errors import InvalidModel, WeightMismatch
 from fourd_ros.model_io.progress import with_progress
@@ -35,6 +35,34 @@ MAX_SHARD_BYTES = 2 * 10**9
 
 _SHARD_NAME = re.compile(r"[^/\\\0]+\.safetensors")
 _SHARD_OF_MANY = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+
+
+class Weights(Protocol):
+    """Tensors by name, read one by one: `WeightFiles`, or a view of them."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are from, for messages."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all tensors."""
+        ...
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a tensor."""
+        ...
+
+    def dtype(self, name: str) -> str:
+        """Name of the torch type of a tensor."""
+        ...
+
+    def read(self, name: str) -> "torch.Tensor":
+        """A tensor in CPU memory of its own, as stored."""
+        ...
 
 
 class WeightFiles:
@@ -92,7 +120,7 @@ class WeightFiles:
 
 def load_weights(
     network: "nn.Module",
-    files: WeightFiles,
+    files: Weights,
     *,
     device: "torch.device | str" = "cpu",
     dtype: "torch.dtype | None" = None,
@@ -242,7 +270,7 @@ def _read_index(index: Path) -> tuple[list[Path], dict[str, tuple[Path, TensorEn
     return shards, entries
 
 
-def _differences(network: "nn.Module", ties: list[tuple[str, ...]], files: WeightFiles) -> list[str]:
+def _differences(network: "nn.Module", ties: list[tuple[str, ...]], files: Weights) -> list[str]:
     """Every way in which the files are not what the network needs."""
     state = network.state_dict(keep_vars=True)
     expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -266,7 +294,7 @@ def _differences(network: "nn.Module", ties: list[tuple[str, ...]], files: Weigh
     return lines or [f"tied: {' = '.join(names)} have different values" for names in ties if not _equal(names, files)]
 
 
-def _equal(names: tuple[str, ...], files: WeightFiles) -> bool:
+def _equal(names: tuple[str, ...], files: Weights) -> bool:
     first, *others = [name for name in names if name in files]
     return all(import_torch().equal(files.read(first), files.read(other)) for other in others)
 

@@ -227,6 +227,14 @@ _ROBOT = Argument(
 _BACKEND = Argument(
     name="backend", default="", description="the rung that imagines the robot's world; empty: as in the YAML"
 )
+_BEST_RUNG = Argument(
+    name="backend", default="", description="the best rung to load, such as points or kinema4d; empty: as in the YAML"
+)
+_MODEL = Argument(
+    name="model",
+    default="",
+    description="folder of checkpoints of the rung kinema4d, see docs/kinema4d.md; empty: none",
+)
 _START = Argument(
     name="start", default="", description="episode or bag that the imagined robot starts from; empty: as in the YAML"
 )
@@ -247,6 +255,8 @@ WORLD_MODEL_NODE = NodeSpec(
         "cameras": "cameras",
         "robot_description_file": "robot_description_file",
         "depth_completion": "depth_completion",
+        "backend": "backend",
+        "kinema4d_model": "model",
     },
 )
 SIMULATION_NODE = NodeSpec(
@@ -289,7 +299,7 @@ GRAPHS: dict[str, Graph] = {
             name="world_model",
             description="the world model beside your robot or simulator",
             nodes=(WORLD_MODEL_NODE,),
-            arguments=(_CAMERAS, _DESCRIPTION, _DEPTH_COMPLETION),
+            arguments=(_CAMERAS, _DESCRIPTION, _DEPTH_COMPLETION, _BEST_RUNG, _MODEL),
             next_steps=(TOPICS, ASK, LOOK),
         ),
         Graph(
@@ -360,6 +370,8 @@ GRAPHS: dict[str, Graph] = {
                 replace(_CAMERAS, default="[front, wrist]", description="camera namespaces"),
                 _DESCRIPTION,
                 _DEPTH_COMPLETION,
+                _BEST_RUNG,
+                _MODEL,
                 _TASK,
                 _SEED,
                 _RATE,

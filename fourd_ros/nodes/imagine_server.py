@@ -16,6 +16,9 @@ from fourd_ros.world_model.ladder import Ladder, Rung
 
 Answer = list[tuple[str, Rollout]]
 
+PROGRESS_PERIOD = 0.2
+"""Between two reports of how much of a long answer is done [s]."""
+
 
 class Imaginer(Protocol):
     """What the server needs to know of its node."""
@@ -45,6 +48,8 @@ class Inquiry(QueuedGoal):
         super().__init__(request, **callbacks)
         self.accepted = time.monotonic()
         self.deadline = self.accepted + (duration_to_seconds(request.deadline) or float("inf"))
+        self._told = self.accepted
+        self._at_work = Imagine.Feedback.OBSERVING
 
     @staticmethod
     def slot_of(request: Any) -> str:
@@ -60,7 +65,8 @@ class Inquiry(QueuedGoal):
         self._checkpoint(0.0)
         self._report(Imagine.Feedback.OBSERVING, 0.0)
         question = imaginer.make_question(self.request, checkpoint=self._checkpoint)
-        self._report(Imagine.Feedback.IMAGINING, 0.0)
+        self._at_work = Imagine.Feedback.IMAGINING
+        self._report(self._at_work, 0.0)
         seconds_left = self.deadline - time.monotonic()
         plan = imaginer.ladder.plan(question, backend=self.request.backend, seconds_left=seconds_left)
         named: dict[int, tuple[str, Rollout]] = {}
@@ -69,7 +75,8 @@ class Inquiry(QueuedGoal):
             rollout_id = str(uuid.uuid4())
             named[id(rollout)] = rollout_id, rollout
             imaginer.remember(rollout_id, rollout)
-            stage = Imagine.Feedback.FINISHING if rung is plan[-1] else Imagine.Feedback.REFINING
+            last = rung is plan[-1] and not rollout.preview
+            stage = Imagine.Feedback.FINISHING if last else Imagine.Feedback.REFINING
             self._report(stage, fraction, imaginer.to_message(rollout_id, rollout))
 
         rollouts = imaginer.ladder.climb(question, plan, checkpoint=self._checkpoint, on_rollout=on_rollout)
@@ -80,8 +87,11 @@ class Inquiry(QueuedGoal):
         if time.monotonic() > self.deadline:
             late = time.monotonic() - self.accepted
             raise DeadlineMissed(f"the deadline passed; {late:.3f} s after acceptance {fraction:.0%} was done")
+        if time.monotonic() - self._told > PROGRESS_PERIOD:
+            self._report(self._at_work, fraction)
 
     def _report(self, stage: int, fraction: float, preview: Any = None) -> None:
+        self._told = time.monotonic()
         feedback = Imagine.Feedback(stage=stage, progress=float(fraction))
         if preview is not None:
             feedback.preview = preview

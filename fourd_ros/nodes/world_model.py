@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,15 @@ from fourd_ros.nodes.robot_watch import RobotWatch, WatchSettings
 from fourd_ros.records import Observation, Pixels, Rollout
 from fourd_ros.robot.description import load_description
 from fourd_ros.robot.model import RobotModel
-from fourd_ros.world_model.base import Checkpoint, ModelOptions, Question, backend_names
+from fourd_ros.world_model.base import SHIPPED_BACKENDS, Checkpoint, ModelOptions, Question
 from fourd_ros.world_model.imagined_state import observation_at_end
+from fourd_ros.world_model.kinema4d.options import PRECISIONS, QUANTIZATIONS, Kinema4DOptions, PlacementOptions
 from fourd_ros.world_model.ladder import Ladder
 from fourd_ros.world_model.rehearsal import rehearse
 from fourd_ros.world_model.store import RolloutStore
 
 MEGABYTE = 1_000_000
+KINEMA4D = "kinema4d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +92,49 @@ class WorldModelParameters(NodeParameters):
         16_777_216, "larger images are refused", minimum=1, maximum=2**31 - 1, fixed_while="active"
     )
     backends: tuple[str, ...] = parameter(
-        backend_names(), "rungs to load, quickest first; 'module:Class' for your own", fixed_while="configured"
+        SHIPPED_BACKENDS, "rungs to load, quickest first; 'module:Class' for your own", fixed_while="configured"
+    )
+    backend: str = parameter(
+        "",
+        "the best rung to load, above those of `backends` that are quicker; empty: all of them",
+        fixed_while="configured",
     )
     compact_model: str = parameter(
         ModelOptions().compact_model,
         "weights of points and compact, a folder or the name of shipped ones",
         fixed_while="configured",
+    )
+    kinema4d_model: str = parameter(
+        "",
+        "folder of the rung kinema4d, from 'fourd convert kinema4d' (or a Wan folder with an adapter); empty: no such "
+        "rung",
+        fixed_while="configured",
+    )
+    kinema4d_adapter: str = parameter(
+        "", "folder with Kinema4D's two files, kept apart from the weights", fixed_while="configured"
+    )
+    kinema4d_steps: int = parameter(50, "of the flow of kinema4d", minimum=1, maximum=1000, fixed_while="configured")
+    kinema4d_guidance: float = parameter(
+        5.0, "1 halves the time and gives other results", minimum=0.0, maximum=100.0, fixed_while="configured"
+    )
+    kinema4d_preview_every: int = parameter(
+        10, "steps between previews of kinema4d; 0: none", minimum=0, maximum=1000, fixed_while="configured"
+    )
+    kinema4d_native_length: bool = parameter(
+        True, "generate as many frames as it was trained on, cut afterwards", fixed_while="configured"
+    )
+    kinema4d_device: str = parameter(
+        "auto", "that computes kinema4d, as torch names it; auto: a GPU where there is one", fixed_while="configured"
+    )
+    kinema4d_precision: str = parameter(
+        "auto", "of kinema4d; auto: bf16 on a GPU", choices=PRECISIONS, fixed_while="configured"
+    )
+    kinema4d_offload: bool = parameter(
+        False, "networks are on the GPU only while they compute", fixed_while="configured"
+    )
+    kinema4d_tiling: bool = parameter(False, "decode in tiles: less memory, seams may show", fixed_while="configured")
+    kinema4d_quantization: str = parameter(
+        "none", "8-bit weights through torchao", choices=QUANTIZATIONS, fixed_while="configured"
     )
     network_processors: tuple[str, ...] = parameter(
         PREFERENCE, "that run ONNX networks, the first that works", choices=PREFERENCE, fixed_while="configured"
@@ -242,12 +282,40 @@ class WorldModelNode(FourdNode):
             allow_noncommercial=settings.allow_noncommercial,
             processors=settings.network_processors,
             threads=settings.network_threads or None,
+            kinema4d=self._kinema4d_options(),
         )
-        ladder = Ladder.load(settings.backends, options)
+        ladder = Ladder.load(self._backends(), options)
         for name, error in ladder.missing.items():
             self.counters.error(error)
             self.get_logger().warning(f"goes on without backend '{name}': {error}")
         return ladder
+
+    def _backends(self) -> tuple[str, ...]:
+        """Rungs to load: those asked for; kinema4d on top of them where it has a model; none above `backend`."""
+        settings = self.parameters
+        rungs = dict.fromkeys([*settings.backends, *([KINEMA4D] if settings.kinema4d_model else [])])
+        if not settings.backend:
+            return tuple(rungs)
+        quicker = takewhile(lambda name: name != settings.backend, rungs)
+        return (*quicker, settings.backend)
+
+    def _kinema4d_options(self) -> Kinema4DOptions:
+        settings = self.parameters
+        return Kinema4DOptions(
+            model=settings.kinema4d_model,
+            adapter=settings.kinema4d_adapter,
+            num_steps=settings.kinema4d_steps,
+            guidance=settings.kinema4d_guidance,
+            preview_every=settings.kinema4d_preview_every,
+            native_length=settings.kinema4d_native_length,
+            placement=PlacementOptions(
+                device=settings.kinema4d_device,
+                precision=settings.kinema4d_precision,
+                offload=settings.kinema4d_offload,
+                tiling=settings.kinema4d_tiling,
+                quantization=settings.kinema4d_quantization,
+            ),
+        )
 
     # What the Imagine server needs.
 
@@ -284,6 +352,14 @@ class WorldModelNode(FourdNode):
 
     def remember(self, rollout_id: str, rollout: Rollout) -> None:
         self._store.add(rollout_id, rollout)
+
+    def recall(self, rollout_id: str) -> Rollout:
+        """A rollout as it was imagined, with what its messages do not tell.
+
+        Raises:
+            UnknownRollout, RolloutExpired: nothing of that id is remembered (any more).
+        """
+        return self._store.get(rollout_id)
 
     def to_message(self, rollout_id: str, rollout: Rollout) -> RolloutMessage:
         """``fourd_msgs/Rollout`` with the time until which its frames can be fetched."""

@@ -9,6 +9,7 @@ TASKS: dict[str, str] = {
     "compact": "fourd_ros.training.compact:CompactTask",
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
     "imitation": "fourd_ros.training.imitation:ImitationTask",
+    "kinema4d": "fourd_ros.training.kinema4d:Kinema4DTask",
     "points": "fourd_ros.training.points:PointsTask",
 }
 """Name -> ``module:Class``, a `TrainingTask`; a model adds its line."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from fourd_ros.records import FloatArray, ObjectMotion, Observation, RobotTrajec
 from fourd_ros.registries import find_registered
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.world_model.cost import Workload
+from fourd_ros.world_model.kinema4d.options import Kinema4DOptions
 
 Checkpoint = Callable[[float], None]
 """Called between steps with the fraction done; raises when the caller no longer wants the answer."""
@@ -91,12 +92,14 @@ class ModelOptions:
         allow_noncommercial: load weights whose licence forbids commercial use.
         processors: of ONNX networks, in the order of preference.
         threads: of an ONNX network; None for the cores this process may use.
+        kinema4d: of the rung of that name.
     """
 
     compact_model: str = "world_model_compact"
     allow_noncommercial: bool = False
     processors: tuple[Processor, ...] = PREFERENCE
     threads: int | None = None
+    kinema4d: Kinema4DOptions = field(default_factory=Kinema4DOptions)
 
 
 class WorldModel(ABC):
@@ -124,7 +127,10 @@ class WorldModel(ABC):
 
     @abstractmethod
     def imagine(self, question: Question, *, checkpoint: Checkpoint) -> Iterator[Rollout]:
-        """Yield ``len(candidates) * num_samples`` rollouts, calling `checkpoint` between steps."""
+        """Yield ``len(candidates) * num_samples`` rollouts, calling `checkpoint` between steps.
+
+        A model that takes long may yield previews (`Rollout.preview`) of a rollout before it.
+        """
 
     def predict(self, question: Question, *, judged: bool = True) -> Sequence[Forecast]:
         """The most probable future of every candidate without pictures, as fast as the model can.
@@ -138,6 +144,7 @@ class WorldModel(ABC):
         return [
             Forecast(objects=one.objects, trust=one.trust, flags=one.flags, model_sha256=one.model_sha256)
             for one in rollouts
+            if not one.preview
         ]
 
 
@@ -146,11 +153,14 @@ _BACKENDS: dict[str, str] = {
     "kinematic": "fourd_ros.world_model.kinematic:KinematicModel",
     "points": "fourd_ros.world_model.compact.points:PointsModel",
     "compact": "fourd_ros.world_model.compact.model:CompactModel",
+    "kinema4d": "fourd_ros.world_model.kinema4d.model:Kinema4DModel",
 }
+SHIPPED_BACKENDS = ("kinematic", "points", "compact")
+"""Those whose weights come with the package, quickest first."""
 
 
 def backend_names() -> tuple[str, ...]:
-    """Names of the shipped backends, quickest first."""
+    """Names of all backends, quickest first."""
     return tuple(_BACKENDS)
 
 

@@ -72,7 +72,7 @@ class Future:
         T_world_camera = self._camera_path(view)
         paint = self._seen_on_the_way if view.mounted_on else self._seen_at_rest
         canvas = paint(name, T_world_camera, objects)
-        canvas.paint_robot(self._rendered_robot(name, T_world_camera), tolerance=DEPTH_TOLERANCE)
+        canvas.paint_robot(self.rendered_robot(name), tolerance=DEPTH_TOLERANCE)
         return RolloutView(
             camera=view.camera,
             T_world_camera=T_world_camera,
@@ -85,12 +85,12 @@ class Future:
             labels=canvas.labels,
         )
 
-    def _rendered_robot(self, name: str, T_world_camera: FloatArray) -> RobotRendering:
-        """The robot alone in every frame of a view; made once, whatever else moves."""
+    def rendered_robot(self, name: str) -> RobotRendering:
+        """The robot alone in every frame of a camera; made once, whatever else moves."""
         if name not in self._rendered:
-            camera = self._scene.observation.views[name].camera
-            T_root_camera = invert(self._scene.observation.T_world_robot) @ T_world_camera
-            self._rendered[name] = self._robot.renderer.render(self.link_poses, camera, T_root_camera)
+            view = self._scene.observation.views[name]
+            T_root_camera = invert(self._scene.observation.T_world_robot) @ self._camera_path(view)
+            self._rendered[name] = self._robot.renderer.render(self.link_poses, view.camera, T_root_camera)
         return self._rendered[name]
 
     def _camera_path(self, view: View) -> FloatArray:

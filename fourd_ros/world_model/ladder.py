@@ -119,7 +119,7 @@ class Ladder:
             question: what is asked.
             plan: from :meth:`plan`.
             checkpoint: called with the fraction done of everything; raises to end the climb.
-            on_rollout: called with every finished rollout and the fraction done.
+            on_rollout: called with every rollout, finished or a preview, and the fraction done.
 
         Raises:
             DeadlineMissed: `checkpoint` raised it before the first rung was complete.
@@ -130,13 +130,14 @@ class Ladder:
         for index, rung in enumerate(plan):
             done, share = sum(costs[:index]) / total, costs[index] / total
             started = time.perf_counter()
+            progress = _Progress(checkpoint, done=done, share=share)
             rollouts: list[Rollout] = []
             try:
-                for rollout in rung.model.imagine(
-                    question, checkpoint=lambda part, d=done, s=share: checkpoint(d + s * part)
-                ):
-                    rollouts.append(rollout)
-                    on_rollout(rung, rollout, done + share * len(rollouts) / _expected(question))
+                for rollout in rung.model.imagine(question, checkpoint=progress):
+                    if not rollout.preview:
+                        rollouts.append(rollout)
+                        progress.part = len(rollouts) / _expected(question)
+                    on_rollout(rung, rollout, progress.fraction)
             except DeadlineMissed:
                 rung.cost.record(question.work, max(costs[index], time.perf_counter() - started))
                 if best:
@@ -145,6 +146,22 @@ class Ladder:
             rung.cost.record(question.work, time.perf_counter() - started)
             best = rollouts
         return best
+
+
+class _Progress:
+    """The fraction done of everything, from the part done of one rung."""
+
+    def __init__(self, checkpoint: Checkpoint, *, done: float, share: float) -> None:
+        self._checkpoint, self._done, self._share = checkpoint, done, share
+        self.part = 0.0
+
+    @property
+    def fraction(self) -> float:
+        return self._done + self._share * self.part
+
+    def __call__(self, part: float) -> None:
+        self.part = part
+        self._checkpoint(self.fraction)
 
 
 def _expected(question: Question) -> int:
