@@ -139,6 +139,12 @@ class InvalidEpisode(InvalidInput):
     kind = "invalid_episode"
 
 
+class InvalidRollout(InvalidInput):
+    """A rollout or its file that lacks arrays or holds them in the wrong shape, or in which no point is known."""
+
+    kind = "invalid_rollout"
+
+
 class InvalidDataset(InvalidInput):
     """A folder of episodes that is damaged, incomplete, or lacks what was asked of it."""
 

@@ -7,6 +7,9 @@ import os
 from dataclasses import asdict
 from typing import Any
 
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+"""What takes arguments."""
+
 
 def positive_int(text: str) -> int:
     """A whole number from 1."""

@@ -1,133 +1,52 @@
-"""``fourd convert``: from a published checkpoint to a model folder."""
+"""``fourd convert``: published checkpoints become model folders, rollouts the files of another viewer."""
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from fourd_ros.commands.arguments import positive_float
-from fourd_ros.evaluation.table import Table
+from fourd_ros.commands import convert_checkpoint, convert_rollout
+from fourd_ros.errors import InvalidParameter
 
-if TYPE_CHECKING:
-    from fourd_ros.model_io.conversion import Progress
-    from fourd_ros.model_io.conversion_plan import Conversion
-    from fourd_ros.model_io.conversion_rules import Converter
+EXAMPLES = [*convert_checkpoint.EXAMPLES, *convert_rollout.EXAMPLES]
 
-EXAMPLES = [
-    "fourd convert lpips alex_shift_tolerant.pth out/lpips_alex --dtype fp16",
-    "fourd convert lpips alex_shift_tolerant.pth out/lpips_alex --dry-run",
-]
-
-_GB = 10**9
+ROLLOUT = "rollout"
+"""In the place of a system; everything else is one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from fourd_ros.model_io.conversion_plan import DTYPES
+    """What is converted, and the options of both kinds."""
     from fourd_ros.model_io.converters import CONVERTERS
-    from fourd_ros.model_io.weights import MAX_SHARD_BYTES
 
+    systems = ", ".join(sorted(CONVERTERS))
     parser.add_argument(
         "system",
         metavar="SYSTEM",
-        help=f"whose checkpoint it is: {', '.join(sorted(CONVERTERS))}, or module:CONVERTER of your own",
+        help=f"whose checkpoint it is: {systems}, or module:CONVERTER of your own; or '{ROLLOUT}'",
     )
     parser.add_argument(
         "source",
         type=Path,
         metavar="SRC",
-        help="file, or folder with .safetensors, .bin, .pt, .pth or .ckpt files (and their index)",
+        help="checkpoint: file, or folder with .safetensors, .bin, .pt, .pth or .ckpt files (and their index); "
+        f"{ROLLOUT}: its file, or a folder of films",
     )
-    parser.add_argument("target", type=Path, metavar="DST", help="model folder to create")
-    parser.add_argument("--dtype", choices=DTYPES, help="of floating-point weights (default: as they are)")
-    parser.add_argument(
-        "--max-shard-gb",
-        type=positive_float,
-        default=MAX_SHARD_BYTES / _GB,
-        metavar="GB",
-        help="larger weights are split; a shard is held in memory (default: %(default)g)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a model folder at DST")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would become of every tensor")
-    parser.add_argument("--json", action="store_true", help="print what became of every tensor as JSON")
+    parser.add_argument("target", type=Path, metavar="DST", help="model folder, or file (of films: folder) to create")
+    parser.add_argument("--overwrite", action="store_true", help="replace what lies at DST")
+    checkpoint = convert_checkpoint.add_options(parser.add_argument_group("of checkpoints"))
+    rollout = convert_rollout.add_options(parser.add_argument_group(f"of {ROLLOUT}"))
+    parser.set_defaults(options={convert_checkpoint: checkpoint, convert_rollout: rollout})
 
 
 def run(args: argparse.Namespace) -> int:
-    from fourd_ros.model_io.converters import find_converter
-
-    converter = find_converter(args.system)
-    conversion = _preview(converter, args) if args.dry_run else _convert(converter, args)
-    print(json.dumps(conversion.report(), indent=1) if args.json else _text(conversion, converter, args))
-    return 1 if conversion.problems else 0
+    """Convert."""
+    module = convert_rollout if args.system == ROLLOUT else convert_checkpoint
+    _refuse_others(args, module)
+    return int(module.run(args))
 
 
-def _preview(converter: "Converter", args: argparse.Namespace) -> "Conversion":
-    from fourd_ros.model_io.conversion_plan import open_checkpoint, plan
-
-    with open_checkpoint(converter, args.source) as checkpoint:
-        return plan(converter, checkpoint, dtype=args.dtype)
-
-
-def _convert(converter: "Converter", args: argparse.Namespace) -> "Conversion":
-    from fourd_ros.model_io.conversion import convert
-
-    with _bar(hidden=args.json or not sys.stderr.isatty()) as progress:
-        return convert(
-            converter,
-            args.source,
-            args.target,
-            dtype=args.dtype,
-            max_shard_bytes=round(args.max_shard_gb * _GB),
-            overwrite=args.overwrite,
-            progress=progress,
-        )
-
-
-@contextmanager
-def _bar(*, hidden: bool) -> "Iterator[Progress]":
-    from tqdm import tqdm
-
-    with tqdm(unit="B", unit_scale=True, disable=hidden) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
-
-
-def _text(conversion: "Conversion", converter: "Converter", args: argparse.Namespace) -> str:
-    lines = [str(_table(conversion, converter)), ""]
-    if conversion.others or conversion.skipped:
-        lines.append(f"left out: {len(conversion.others)} values that are no tensors, {len(conversion.skipped)} files")
-    lines += conversion.problems
-    used = sum(len(step.sources) for step in conversion.steps)
-    lines.append(
-        f"{len(conversion.found)} tensors found, {used} used, {len(conversion.unused)} left out, "
-        f"{len(conversion.problems)} problems; {conversion.target_bytes / 1e6:,.1f} MB of weights"
-    )
-    if not args.dry_run:
-        card = converter.card
-        terms = "".join(f"\n  - {term}" for term in card.upstream_terms)
-        use = ", not for commercial use" if card.non_commercial else ""
-        lines.append(f"written: {args.target} ({card.licence}{use}){terms}")
-    return "\n".join(lines)
-
-
-def _table(conversion: "Conversion", converter: "Converter") -> Table:
-    rows = [
-        (str(source), str(list(source.shape)), source.dtype, f"{step.component}/{', '.join(step.targets)}")
-        for step in conversion.steps
-        for source in step.sources
-    ]
-    rows += [
-        (str(one.source), str(list(one.source.shape)), one.source.dtype, f"left out: {one.reason}")
-        for one in conversion.unused
-    ]
-    return Table(
-        title=f"{conversion.source} as {converter.system}: {converter.summary}",
-        columns=("source", "shape", "type", "becomes"),
-        rows=tuple(rows),
-    )
+def _refuse_others(args: argparse.Namespace, chosen: ModuleType) -> None:
+    """An option that would have no effect is a misunderstanding."""
+    others = [action for module, actions in args.options.items() if module is not chosen for action in actions]
+    for action in others:
+        if getattr(args, action.dest) != action.default:
+            raise InvalidParameter(f"{action.option_strings[0]} has no meaning for '{args.system}'")

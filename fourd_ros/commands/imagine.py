@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ EXAMPLES = [
     "fourd imagine my_bag",
     "fourd imagine my_bag --at 1.5 4.0 --horizon 3 --views front",
     "fourd imagine my_bag --every 0.5 --backend kinematic --out out/imagined --json",
+    "fourd imagine my_bag --at 1.5 --save out/rollouts",
 ]
 
 
@@ -24,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``fourd imagine``."""
     parser.add_argument("bag", type=Path, help="rosbag2 folder or .mcap file")
     parser.add_argument("--out", type=Path, metavar="BAG", help="bag to write (default: out/imagined/NAME)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing one")
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="also a file for every rollout, with what the bag shows later"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bag, and files in FOLDER")
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
         "--at", type=non_negative_float, nargs="+", default=[], metavar="S", help="imagine from these instants"
@@ -61,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from fourd_ros.client import ImagineFailed
     from fourd_ros.nodes.bag_loop import BagLoop, BagLoopSettings
     from fourd_ros.nodes.imagined_bag import ImaginedBag
+    from fourd_ros.nodes.saved_rollouts import SavedRollouts
 
     settings = BagLoopSettings(
         cameras=args.cameras,
@@ -78,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         params_file=args.params_file,
     )
     out = args.out or Path("out", "imagined", args.bag.resolve().stem)
+    saved = SavedRollouts(args.save, overwrite=args.overwrite) if args.save else None
     report = _Report(bag=str(out))
     with BagLoop(args.bag, settings) as loop, BagWriter(out, overwrite=args.overwrite, types=loop.reader.types) as bag:
         imagined = ImaginedBag(loop.reader, bag, loop.kinematics)
@@ -91,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
                 report.add_failure(seconds, error)
                 continue
             imagined.add(instant, shown_until_ns=next_stamp_ns)
-            report.add(instant, seconds)
+            report.add(instant, seconds, saved.add(loop, instant) if saved else ())
         imagined.finish()
     print(json.dumps(report.as_dict(), indent=2) if args.json else report)
     return 1 if report.failures else 0
@@ -110,7 +118,14 @@ class _Report:
         """An instant that the node could not answer about."""
         self.failures.append({"at": round(seconds, 6), "error": str(error)})
 
-    def add(self, instant: Any, seconds: float) -> None:
+    def add(self, instant: Any, seconds: float, files: Sequence[Path]) -> None:
+        """What became of an instant.
+
+        Args:
+            instant: the answer.
+            seconds: since the bag began.
+            files: of its rollouts; none if they were not saved.
+        """
         self._rows += [
             {
                 "at": round(seconds, 6),
@@ -121,8 +136,9 @@ class _Report:
                 "frames": len(frames),
                 "trust": round(rollout.trust, 4),
                 "compute_time": round(rollout.compute_time, 4),
+                **({"file": str(file)} if file else {}),
             }
-            for rollout, frames in zip(instant.rollouts, instant.frames, strict=True)
+            for rollout, frames, file in zip_longest(instant.rollouts, instant.frames, files)
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -146,4 +162,6 @@ class _Report:
                 "warning: no command was recorded there, so the model was told the measured motion, which knows "
                 "what happened; record the commanded trajectories (--command-topic) for a fair comparison"
             )
+        folders = {str(Path(row["file"]).parent) for row in self._rows if "file" in row}
+        lines += [f"{folder}: a file for each, for 'fourd view'" for folder in folders]
         return "\n".join([*lines, f"{self._bag}: {len(self._rows)} rollouts beside the recording"])

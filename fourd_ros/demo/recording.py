@@ -1,34 +1,22 @@
 """What a bag shows and commands, decoded once by the same observer that the node uses."""
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rclpy.serialization import deserialize_message
 
 from fourd_ros.bridge.bag_motion import read_commanded, read_measured
-from fourd_ros.bridge.tf import TransformBuffer, make_transform_buffer
 from fourd_ros.data.bag_inputs import WorldModelInputs, find_inputs
 from fourd_ros.data.bags import BagReader
-from fourd_ros.errors import InvalidBag, InvalidTrajectory, NoObservation, TransformUnavailable
-from fourd_ros.nodes.message_class import message_class
-from fourd_ros.nodes.observer import Observer, ObserverLimits
+from fourd_ros.errors import InvalidBag, InvalidTrajectory
+from fourd_ros.nodes.bag_observations import SETTLED, observations
 from fourd_ros.records import Observation
 from fourd_ros.robot.description import RobotDescription
 from fourd_ros.robot.model import RobotModel
 
-SETTLED = 0.1
-"""An instant is decoded when the recording has gone on for this long, so that TF and joints surround it [s]."""
-
 SLACK = 0.005
 """Cameras are this punctual [s]."""
-
-WAITING = 64
-"""Instants that may wait for that."""
 
 GRIP = 0.002
 """Fingers stopped this far before their command hold something [m | rad]."""
@@ -132,53 +120,13 @@ def _check(inputs: WorldModelInputs, path: Path) -> None:
 
 
 def _observe(reader: BagReader, inputs: WorldModelInputs, robot: RobotModel, every: float) -> dict[int, Observation]:
-    transforms = make_transform_buffer()
-    observer = Observer(
-        cameras=[camera.name for camera in inputs.cameras],
-        use_depth=True,
-        transforms=transforms,
-        limits=ObserverLimits(history=WAITING),
-    )
-    takers = _takers(inputs, observer, transforms)
-    found: dict[int, Observation] = {}
-    waiting: deque[int] = deque()
     next_ns = 0
-    for message in reader.raw(list(takers)):
-        takers[message.topic](deserialize_message(message.data, message_class(message.typename)))
-        for stamp in observer.stamps():
-            if stamp >= next_ns:
-                waiting.append(stamp)
-                next_ns = stamp + max(1, round((every - SLACK) * 1e9))
-        while waiting and message.stamp_ns - waiting[0] > SETTLED * 1e9:
-            _try(observer, robot, waiting.popleft(), found)
-    for stamp in waiting:
-        _try(observer, robot, stamp, found)
-    return found
 
+    def wanted(stamp_ns: int) -> bool:
+        nonlocal next_ns
+        if stamp_ns < next_ns:
+            return False
+        next_ns = stamp_ns + max(1, round((every - SLACK) * 1e9))
+        return True
 
-def _try(observer: Observer, robot: RobotModel, stamp_ns: int, found: dict[int, Observation]) -> None:
-    """The first and last instants of a bag may lie outside its joints and transforms; those are left out."""
-    try:
-        found[stamp_ns] = observer.observe(robot, stamp_ns=stamp_ns)
-    except (NoObservation, TransformUnavailable):
-        return
-
-
-def _takers(inputs: WorldModelInputs, observer: Observer, transforms: TransformBuffer) -> Mapping[str, Any]:
-    """What takes the messages of each topic."""
-
-    def take_transforms(message: Any, *, static: bool) -> None:
-        for transform in message.transforms:
-            transforms.add(transform, static=static)
-
-    takers: dict[str, Any] = {
-        inputs.joint_states: observer.add_joints,
-        inputs.tf: partial(take_transforms, static=False),
-        inputs.tf_static: partial(take_transforms, static=True),
-    }
-    takers.pop("", None)
-    for camera in inputs.cameras:
-        takers[camera.camera_info] = partial(observer.add_info, camera.name)
-        takers[camera.image] = partial(observer.add_image, camera.name, "image")
-        takers[camera.depth] = partial(observer.add_image, camera.name, "depth")
-    return takers
+    return {found.stamp_ns: found for found in observations(reader, inputs, robot, wanted=wanted)}

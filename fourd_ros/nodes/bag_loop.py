@@ -31,8 +31,10 @@ from fourd_ros.nodes.executor import MIN_THREADS, NodeExecutor
 from fourd_ros.nodes.transport import use_large_messages
 from fourd_ros.nodes.world_model import WorldModelNode
 from fourd_ros.records import RobotTrajectory
+from fourd_ros.records import Rollout as RolloutRecord
 from fourd_ros.robot.description import RobotDescription
 from fourd_ros.robot.kinematics import Kinematics
+from fourd_ros.robot.model import RobotModel
 
 NS = 1_000_000_000
 CONNECT_TIMEOUT = 20.0
@@ -117,6 +119,7 @@ class BagLoop:
     Attributes:
         reader: the open bag.
         inputs: its topics.
+        recorded: when each instant at which all cameras see was recorded, by its stamp [ns].
         stamps: instants to ask about, increasing [ns].
 
     Raises:
@@ -134,8 +137,8 @@ class BagLoop:
         try:
             found = find_inputs(self.reader.topics, command_topic=settings.command_topic)
             self.inputs = _usable(found, settings.cameras, self.reader.path)
-            self._recorded = self._complete_instants()
-            self.stamps = self._choose(list(self._recorded))
+            self.recorded = self._complete_instants()
+            self.stamps = self._choose(list(self.recorded))
             measured = read_measured(self.reader, self.inputs)
             self._motions = {"measured": measured, "commanded": read_commanded(self.reader, self.inputs, measured)}
         except FourdError:
@@ -189,11 +192,11 @@ class BagLoop:
             InvalidBag: `stamp_ns` is no such instant.
             ImagineFailed, ServerUnavailable: as `run`.
         """
-        if stamp_ns not in self._recorded:
+        if stamp_ns not in self.recorded:
             raise InvalidBag(f"{stamp_ns} is no instant at which all cameras see; choose from `stamps`")
         seconds = horizon or self.settings.horizon
         motion, asked = self.recorded_motion(stamp_ns, seconds) if not candidates else ("given", tuple(candidates))
-        self._feed.advance(stamp_ns, self._recorded[stamp_ns])
+        self._feed.advance(stamp_ns, self.recorded[stamp_ns])
         handle = self._client.imagine(
             asked,
             views=self.settings.views,
@@ -224,6 +227,19 @@ class BagLoop:
         """Those that could not be loaded, and why."""
         return self._world_model.ladder.missing
 
+    def recall(self, rollout: Rollout) -> RolloutRecord:
+        """An answer as it was imagined, before it became messages.
+
+        Raises:
+            RolloutExpired: it is no longer remembered.
+        """
+        return self._world_model.recall(rollout.rollout_id)
+
+    @property
+    def robot(self) -> RobotModel:
+        """The one that the node has learned of from the bag."""
+        return self._world_model.watch.wait_for_robot(OBSERVATION_TIMEOUT)
+
     @cached_property
     def kinematics(self) -> Kinematics:
         """Of the robot that the bag describes."""
@@ -253,7 +269,7 @@ class BagLoop:
             recorded[raw.topic][header_stamp_ns(raw.data) or raw.stamp_ns] = raw.stamp_ns
         first, *others = (recorded[topic] for topic in topics)
         sorted_others = [np.sort(np.fromiter(other, np.int64, len(other))) for other in others]
-        slop_ns = round(self._sync_slop * NS)
+        slop_ns = round(self.sync_slop * NS)
         complete = {
             stamp: stamp_recorded
             for stamp, stamp_recorded in first.items()
@@ -262,7 +278,7 @@ class BagLoop:
         if not complete:
             raise InvalidBag(
                 f"'{self.reader.path}' has no instant at which {[camera.name for camera in self.inputs.cameras]} "
-                f"all see within {self._sync_slop} s; choose fewer cameras, or raise sync_slop"
+                f"all see within {self.sync_slop} s; choose fewer cameras, or raise sync_slop"
             )
         return complete
 
@@ -277,7 +293,8 @@ class BagLoop:
         return sorted({int(stamps[np.abs(stamps - stamps[0] - round(second * NS)).argmin()]) for second in wanted})
 
     @property
-    def _sync_slop(self) -> float:
+    def sync_slop(self) -> float:
+        """Images of one instant differ by less than this [s]."""
         return float(self.settings.parameters.get("sync_slop", WorldModelNode.Parameters().sync_slop))
 
     def _start(self) -> None:
@@ -295,7 +312,7 @@ class BagLoop:
         self._spin(node, self._world_model)
         self._client.wait(timeout=CONNECT_TIMEOUT)
         publishers.wait_for_subscribers(publishers.topics, timeout=CONNECT_TIMEOUT, stopped=lambda: False)
-        self._feed = BagFeed(self.reader, self.inputs, publishers, sync_slop=self._sync_slop, rate=self.settings.rate)
+        self._feed = BagFeed(self.reader, self.inputs, publishers, sync_slop=self.sync_slop, rate=self.settings.rate)
 
     def _make_world_model(self, context: Any, namespace: str) -> WorldModelNode:
         remaps = ["/tf:=tf", "/tf_static:=tf_static", "/diagnostics:=diagnostics"]
