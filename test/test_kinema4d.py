@@ -341,6 +341,8 @@ def test_placements_that_cannot_be_are_named(model: Path) -> None:
             Placement(PlacementOptions(device="cuda"))
     with pytest.raises(InvalidParameter, match="precision 'fp16'"):
         PlacementOptions(precision="fp16")  # type: ignore[arg-type]
+    with pytest.raises(InvalidParameter, match="choose offload or quantization"):
+        PlacementOptions(offload=True, quantization="fp8")
     eight = Placement(PlacementOptions(device="cpu", quantization="int8"))
     try:
         import torchao  # noqa: F401

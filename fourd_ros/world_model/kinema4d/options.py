@@ -25,7 +25,7 @@ class PlacementOptions:
         quantization: of the weights of the transformer's blocks, through torchao.
 
     Raises:
-        InvalidParameter: there is no such precision or quantization.
+        InvalidParameter: there is no such precision or quantization, or 8-bit weights shall be offloaded.
     """
 
     device: str = "auto"
@@ -40,6 +40,8 @@ class PlacementOptions:
                 f"precision '{self.precision}', quantization '{self.quantization}'; there are {PRECISIONS} and "
                 f"{QUANTIZATIONS}"
             )
+        if self.offload and self.quantization != "none":
+            raise InvalidParameter("8-bit weights cannot be moved to and fro; choose offload or quantization")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,8 @@ class Placement:
     @contextmanager
     def using(self, network: nn.Module) -> Iterator[None]:
         """Have a network on the device for the block."""
-        network.to(self.device)
+        if next(network.parameters()).device != self.device:
+            network.to(self.device)
         try:
             yield
         finally:
