@@ -193,6 +193,23 @@ def chance(seed: int, behaviour: Behaviour) -> Chance:
     return Chance(scene=scene, rng=rng, aim_noise=0.01)
 
 
+def test_pulled_drawers_are_shut_and_the_gripper_begins_away_from_their_handles() -> None:
+    split, behaviour = find_split("drawers"), BEHAVIOURS["pull"]
+    away, aimed_beside = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scene = tabletop_scene(seed, split, behaviour, rng)
+        (fixture,) = scene.fixtures
+        assert fixture.kind == "drawer"
+        assert fixture.opening == 0.0
+        motion = behaviour.draw(Chance(scene=scene, rng=rng, aim_noise=0.03))
+        handle = (fixture.moving_pose(0.0) @ np.append(fixture.grip_point, 1.0))[:3]
+        away.append(np.linalg.norm(motion.start.position - handle))
+        aimed_beside.append(np.linalg.norm(motion.waypoints[1].position[:2] - handle[:2]))
+    assert min(away) > 0.1
+    assert 0.01 < np.median(aimed_beside) < 0.08
+
+
 def test_shares_add_up() -> None:
     assert sum(behaviour.share for behaviour in BEHAVIOURS.values()) == pytest.approx(1.0)
 

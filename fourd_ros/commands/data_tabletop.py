@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split",
         default="train",
         metavar="NAME",
-        help="train, clumsy, validation, test, new_shapes, new_cameras or noisy_depth (default train)",
+        help="train, clumsy, drawers, validation, test, new_shapes, new_cameras or noisy_depth (default train)",
     )
     parser.add_argument("--episodes", type=positive_int, default=100, help="how many (default 100)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="other episodes of the split (default 0)")

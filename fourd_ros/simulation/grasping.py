@@ -11,6 +11,7 @@ from fourd_ros.simulation.skills import Execution, grasp_point, waypoints
 from fourd_ros.simulation.tasks import Close, Open
 
 _CARRY_LENGTH, _CARRY_SPEED = (0.10, 0.30), (0.20, 0.50)
+_AFAR = np.array([0.32, 0.0, 0.42])
 
 
 def carry(chance: Chance) -> Motion:
@@ -108,4 +109,26 @@ def use_fixture(chance: Chance) -> Motion:
         instruction=instruction,
         start=start,
         waypoints=tuple(replace(point, speed=point.speed * pace) for point in ways),
+    )
+
+
+def pull(chance: Chance) -> Motion:
+    """Come from afar, where nothing hides the handle, and pull at it: as it is aimed at, or beside it."""
+    fixture = chance.scene.fixtures[0]
+    dx, dy = chance.rng.normal(0.0, 1.0, 2) * chance.aim_noise
+    fraction = chance.uniform((0.4, 1.0)) if chance.happens(0.3) else 1.0
+    instruction = f"open the {fixture.label}"
+    task = Open(target=fixture.name, instruction=instruction)
+    ways = waypoints(task, chance.scene, Execution(aim=(float(dx), float(dy)), fraction=fraction))
+    pace = chance.uniform((1.0, 1.8))
+    turn, rise = (chance.rng.normal(0.0, 1.0, 2) * (0.2, 0.015)) if chance.happens(0.3) else (0.0, 0.0)
+    ways = [
+        replace(way, position=raised(way.position, max(-0.03, rise)), yaw=way.yaw + turn, speed=way.speed * pace)
+        for way in ways
+    ]
+    start = ways[0].position + chance.uniform((0.4, 1.0)) * (_AFAR - ways[0].position)
+    return Motion(
+        instruction=instruction,
+        start=replace(ways[0], position=start + np.append(chance.around(0.05), 0.0)),
+        waypoints=tuple(ways),
     )

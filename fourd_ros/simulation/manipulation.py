@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fourd_ros.simulation.controller import FINGER_CLOSED, FINGER_OPEN, Waypoint
-from fourd_ros.simulation.grasping import carry, stack, use_fixture
+from fourd_ros.simulation.grasping import carry, pull, stack, use_fixture
 from fourd_ros.simulation.motion import ATTEMPTS, Chance, Motion
 from fourd_ros.simulation.pushing import push, shove_into, sweep
 from fourd_ros.simulation.scene import WORKSPACE
@@ -93,5 +93,6 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "fixture": Behaviour(share=0.06, motion=use_fixture, objects=(1, 2), fixture=True, aim_noises=_CAREFUL),
     "miss": Behaviour(share=0.04, motion=miss),
     "idle": Behaviour(share=0.02, motion=idle),
+    "pull": Behaviour(share=0.0, motion=pull, objects=(1, 2), fixture=True),
 }
-"""Shares add up to one. More grasps than pushes begin, because a fair part of them fails."""
+"""Shares add up to one; splits may have other ones. More grasps than pushes begin, because a fair part fails."""

@@ -42,7 +42,7 @@ _START_ATTEMPTS, _START_RISE = 8, 0.03
 _SCENE_ATTEMPTS = 20
 _STIRRED, _TURNED = 0.003, 0.1
 _AROUND_CONTACT, _AFTER_CONTACT = 0.7, 0.15
-_LEAD, _DELAY = (0.0, 1.5), (0.3, 1.3)
+_LEAD, _DELAY, _AT_ONCE = (0.0, 1.5), (0.3, 1.3), 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +200,7 @@ class _Drawn:
     scene: SceneSpec
     motion: Motion
     noise: float
+    whatever_comes: bool
     rng: np.random.Generator
 
 
@@ -215,14 +216,16 @@ def _draw(seed: int, split: str) -> _Drawn:
             break
     noise = float(rng.choice(wanted.aim_noises or behaviour.aim_noises))
     motion = behaviour.draw(Chance(scene=scene, rng=rng, aim_noise=noise))
-    return _Drawn(behaviour=name, scene=scene, motion=motion, noise=noise, rng=rng)
+    return _Drawn(
+        behaviour=name, scene=scene, motion=motion, noise=noise, whatever_comes=wanted.whatever_comes, rng=rng
+    )
 
 
 def _carry_out(simulator: Simulator, drawn: _Drawn) -> tuple[_Track, int]:
     """The whole motion, and the substep at which the window begins."""
     _take_posture(simulator, drawn.motion.start)
     track = _run(simulator, drawn.motion)
-    return track, _first_substep(track, drawn.rng)
+    return track, _first_substep(track, drawn)
 
 
 def _take_posture(simulator: Simulator, start: Waypoint) -> None:
@@ -295,8 +298,11 @@ def _instants(substeps: int) -> FloatArray:
     return np.arange(substeps, dtype=np.float64) * SUBSTEP
 
 
-def _first_substep(track: _Track, rng: np.random.Generator) -> int:
+def _first_substep(track: _Track, drawn: _Drawn) -> int:
     """Where the window begins: mostly some time before the first thing is stirred."""
+    rng = drawn.rng
+    if drawn.whatever_comes:
+        return int(rng.uniform(0.0, _AT_ONCE) / SUBSTEP)
     last = len(track.commanded) - _WINDOW - SUBSTEPS
     stirred = _stirred(track.poses)
     kind = rng.random()

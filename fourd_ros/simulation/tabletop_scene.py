@@ -87,6 +87,9 @@ class TabletopSplit:
         fixtures: kinds that are drawn.
         fixture_cameras: regions for scenes of behaviours that use a fixture; those of `cameras` by default.
         aim_noises: standard deviations of the aim [m]; those of the behaviour by default.
+        fixtures_shut: all fixtures are shut at the start, rather than half of them.
+        whatever_comes: episodes begin where their motion does, rather than mostly shortly before something is stirred:
+            when it begins tells nothing of how it ends.
     """
 
     first_seed: int
@@ -98,6 +101,8 @@ class TabletopSplit:
     fixtures: tuple[FixtureKind, ...] = tuple(FIXTURE_KINDS)
     fixture_cameras: tuple[CameraRegion, ...] = ()
     aim_noises: tuple[float, ...] = ()
+    fixtures_shut: bool = False
+    whatever_comes: bool = False
 
 
 def _first_seed(number: int) -> int:
@@ -118,8 +123,18 @@ TABLETOP_SPLITS: dict[str, TabletopSplit] = {
         fixture_cameras=(SHOULDER_CAMERAS,),
         aim_noises=(0.0, 0.01, 0.02, 0.03, 0.045, 0.06, 0.08),
     ),
+    "drawers": TabletopSplit(
+        first_seed=_first_seed(6),
+        shares={"pull": 1.0},
+        fixtures=("drawer",),
+        fixture_cameras=(SHOULDER_CAMERAS,),
+        aim_noises=(0.0, 0.02, 0.03, 0.045, 0.06, 0.08),
+        fixtures_shut=True,
+        whatever_comes=True,
+    ),
 }
-"""``clumsy`` is for training: what goes wrong when the aim is bad, and drawers seen from where their handles are seen.
+"""``clumsy`` and ``drawers`` are for training: what goes wrong when the aim is bad, and drawers seen from where their
+handles are seen; in ``drawers`` the gripper that pulls at them comes from afar and does not hide them.
 No two share a scene, except that `noisy_depth` sees those of `test` through another sensor."""
 
 
@@ -159,7 +174,7 @@ def tabletop_scene(seed: int, split: TabletopSplit, behaviour: Behaviour, rng: n
         kinds=split.kinds,
         required_kinds=(bases,) if behaviour.flat_base else (),
         fixture=fixture,
-        fixture_opened=bool(rng.integers(2)),
+        fixture_opened=bool(rng.integers(2)) and not split.fixtures_shut,
         cameras=(),
     )
     scene = sample_scene(seed, options)
