@@ -41,14 +41,15 @@ REQUIRES = [
 ]
 ROS_WHEELS = ["ros-kilted-common-interfaces", "ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp"]
 TORCH = ["torch>=2.6"]
+MODELS = [*TORCH, "numba"]
 REMOTE = ["msgpack", "websockets>=15"]
 EXTRAS = {
     "onnx": ["onnxruntime"],  # of these three only one: they bring the same modules
     "cpu": ["onnxruntime", "open3d-cpu"],
     "gpu": ["onnxruntime-gpu", "open3d"],
     "sim": ["mujoco"],
-    "models": TORCH,
-    "train": [*TORCH, "accelerate", "diffusers", "onnx", "onnxscript", "peft", "tensorboard"],
+    "models": MODELS,
+    "train": [*MODELS, "accelerate", "diffusers", "onnx", "onnxscript", "peft", "tensorboard"],
     "ray": ["ray"],
     "viewer": ["viser"],
     "remote": REMOTE,

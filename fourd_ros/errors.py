@@ -49,6 +49,12 @@ class InvalidCloud(InvalidInput):
     kind = "invalid_cloud"
 
 
+class InvalidGaussians(InvalidInput):
+    """Gaussians of the wrong shape or type, values that are not finite, or a file that holds none."""
+
+    kind = "invalid_gaussians"
+
+
 class InvalidJoints(InvalidInput):
     """Unknown, duplicate, missing or non-finite joints."""
 
@@ -155,6 +161,12 @@ class JobFailed(FourdError):
     """One of many parallel jobs failed, or its worker was killed each time it was begun."""
 
     kind = "job_failed"
+
+
+class InvalidDrag(InvalidInput):
+    """No drag, too many, or one that is not finite or off every object."""
+
+    kind = "invalid_drag"
 
 
 class InvalidModel(InvalidInput):

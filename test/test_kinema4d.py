@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,12 @@ from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.conversion import convert
 from fourd_ros.model_io.folder import ModelFolder, adopt_model
 from fourd_ros.records import RobotRendering
+from fourd_ros.verify.kinema4d.folder import thinned
 from fourd_ros.verify.runner import verify
 from fourd_ros.world_model.kinema4d.adapter import ADDED_FILE, LORA_FILE
 from fourd_ros.world_model.kinema4d.conditions import initial_noise
 from fourd_ros.world_model.kinema4d.conversion import CONVERTER
+from fourd_ros.world_model.kinema4d.latents import LatentCodec
 from fourd_ros.world_model.kinema4d.layout import Grid, Variant
 from fourd_ros.world_model.kinema4d.options import PlacementOptions
 from fourd_ros.world_model.kinema4d.pipeline import DenoisingStep, Kinema4DPipeline
@@ -89,12 +92,32 @@ def test_a_vector_that_is_off_is_found(tmp_path: Path) -> None:
     assert [row.file for row in verify("kinema4d", folder) if not row.ok] == ["scheduler/unipc.safetensors"]
 
 
+def test_vectors_may_be_thinned_in_other_ways(tmp_path: Path) -> None:
+    tensor = torch.arange(24.0).reshape(1, 4, 6)
+    assert torch.equal(thinned(tensor, "[...,::2,::3] before"), tensor[..., ::2, ::3])
+    assert torch.equal(thinned(tensor, "(strided ::3 in h,w)"), tensor[..., ::3, ::3])
+    assert torch.equal(thinned(tensor, "whole"), tensor)
+    shutil.copytree(GOLDEN / "aux", tmp_path / "aux")
+    manifest = json.loads((GOLDEN / "MANIFEST.json").read_text())
+    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if name.startswith("aux/")}
+    path, file = tmp_path / "aux" / "viser.safetensors", "aux/viser.safetensors"
+    tensors, described = load_file(path), manifest["files"][file]["tensors"]
+    for kind in ("pts", "cols"):
+        for names in (tensors, described):
+            names[f"viewer_{kind}_t7"] = names.pop(f"viewer_{kind}_t1")
+    save_file(tensors, path)
+    (tmp_path / "MANIFEST.json").write_text(json.dumps(manifest))
+    assert all(row.ok for row in verify("kinema4d", tmp_path))
+
+
 def test_the_noise_of_a_seed_is_that_of_the_original() -> None:
     facts = json.loads((GOLDEN / "MANIFEST.json").read_text())["seed42_initial_noise_native"]
     noise = initial_noise(Grid(frames=13, rows=60, columns=90), seed=42)
     assert list(noise.shape) == facts["shape"]
     np.testing.assert_array_equal(noise.flatten()[:5], np.float32(facts["first5"]))
     np.testing.assert_array_equal(noise.flatten()[-5:], np.float32(facts["last5"]))
+    small = Grid(frames=1, rows=2, columns=2)
+    assert torch.equal(initial_noise(small, seed=2**64 + 42), initial_noise(small, seed=42))
 
 
 def test_the_published_size_has_the_published_number_of_parameters() -> None:
@@ -214,6 +237,23 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     refused(InvalidCheckpoint, "lacks \\['vae'\\]")
 
 
+def test_folders_behind_links_are_found_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    source = published(tmp_path / "source")
+    shutil.copytree(source / WAN, source / ".cache" / WAN)
+    (source / WAN).rename(tmp_path / "elsewhere")
+    (source / WAN).symlink_to(tmp_path / "elsewhere")
+    (source / "round").symlink_to(source)
+    convert(CONVERTER, source, tmp_path / "model")
+    assert ModelFolder(tmp_path / "model").config("transformer")["num_layers"] == 2
+
+
+def test_an_autoencoder_that_is_not_that_of_wan_is_refused(model: Path) -> None:
+    codec = Kinema4DPipeline.from_pretrained(model, allow_noncommercial=True).codec
+    codec.vae.register_to_config(latents_mean=[0.0, 1.0])
+    with pytest.raises(InvalidModel, match="16 channels with 2 means"):
+        LatentCodec(codec.vae)
+
+
 def test_a_model_is_refused_without_consent_or_when_damaged(model: Path, tmp_path: Path) -> None:
     with pytest.raises(LicenceRefused):
         Kinema4DPipeline.from_pretrained(model)
@@ -319,8 +359,17 @@ def test_clips_of_other_lengths_are_generated(pipeline: Kinema4DPipeline) -> Non
 def test_bad_input_is_named(pipeline: Kinema4DPipeline) -> None:
     with pytest.raises(InvalidImage, match="8 frames; needed are 4 k \\+ 1"):
         pipeline(first_frame(), robot(8), num_steps=1)
-    with pytest.raises(InvalidImage, match="images of"):
+    with pytest.raises(InvalidImage, match=r"robot\.rgb: uint8 images of"):
         pipeline(first_frame(), robot(FRAMES, 32, 32), num_steps=1)
+    with pytest.raises(InvalidImage, match="first_frame: float64 images"):
+        pipeline(first_frame() / 255, robot(), num_steps=1)
+    whole = robot()
+    with pytest.raises(InvalidImage, match=r"robot\.mask: uint8"):
+        pipeline(first_frame(), replace(whole, mask=whole.mask.astype(np.uint8)), num_steps=1)
+    with pytest.raises(InvalidImage, match=r"robot\.points: float32 images of shape \[5, "):
+        pipeline(first_frame(), replace(whole, points=whole.points[:5]), num_steps=1)
+    with pytest.raises(InvalidParameter, match="guidance nan"):
+        pipeline(first_frame(), whole, num_steps=1, guidance=float("nan"))
     holed = robot()
     holed.points[holed.mask] = np.nan
     with pytest.raises(InvalidImage, match="not finite"):

@@ -1,6 +1,7 @@
 """Kinema4D as the top rung: rollouts, previews, progress, and the node that runs it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from test_imagine import STAMP, trajectory
 
 from fourd_ros.client import ImagineFailed, WorldModelClient
 from fourd_ros.errors import Cancelled, LicenceRefused, UnknownModel
+from fourd_ros.geometry.transforms import apply
 from fourd_ros.nodes.graphs import find_graph
-from fourd_ros.records import Rollout, RolloutFlags
+from fourd_ros.records import RobotRendering, Rollout, RolloutFlags
 from fourd_ros.robot.model import RobotModel
 from fourd_ros.robot.panda import panda_description
 from fourd_ros.world_model.base import ModelOptions, Question, load_backend
+from fourd_ros.world_model.future import Future
+from fourd_ros.world_model.kinema4d.model import Kinema4DModel
 from fourd_ros.world_model.kinema4d.options import Kinema4DOptions, PlacementOptions
 from fourd_ros.world_model.ladder import Ladder, Rung
 from fourd_ros.world_model.rehearsal import made_up_question
+from fourd_ros.world_model.scene import understand
 
 STEPS = 5
 CPU = PlacementOptions(device="cpu")
@@ -145,6 +150,31 @@ def test_a_camera_on_the_hand_is_flagged(folder: Path, question: Question) -> No
         folder, Question(**{**vars(question), "observation": observation}), num_steps=1, preview_every=0
     )
     assert RolloutFlags.CAMERA_UNSEEN in rollouts[0].flags
+
+
+def test_a_camera_on_the_hand_is_told_the_robot_as_from_where_it_was(folder: Path, question: Question) -> None:
+    link = question.robot.kinematics.link_names[-1]
+    view = replace(question.observation.views["camera"], mounted_on=link)
+    asked = replace(question, observation=replace(question.observation, views={"camera": view}))
+    model = load_backend("kinema4d").from_options(_options(folder, num_steps=1, preview_every=0))
+    assert isinstance(model, Kinema4DModel)
+    told: list[RobotRendering] = []
+    stream = model._pipeline.stream
+
+    def watched(frame: Any, robot: RobotRendering, **given: Any) -> Any:
+        told.append(robot)
+        return stream(frame, robot, **given)
+
+    model._pipeline.stream = watched  # type: ignore[method-assign]
+    (rollout,) = model.imagine(asked, checkpoint=lambda _: None)
+    scene = understand(asked.robot, asked.observation)
+    future = Future(asked.robot, scene, asked.candidates[0].at(np.concatenate([[0.0], asked.times])))
+    own, path = future.rendered_robot("camera"), future.camera_path(view)
+    assert not np.allclose(path[-1], path[0], atol=1e-3) and own.mask[-1].any()
+    for step in (0, STEPS):
+        in_world = apply(view.T_world_camera, told[0].points[step][own.mask[step]])
+        np.testing.assert_allclose(in_world, apply(path[step], own.points[step][own.mask[step]]), atol=1e-5)
+    assert rollout.views["camera"].mounted_on == link
 
 
 def test_the_node_answers_with_it_tells_how_far_it_is_and_can_be_cancelled(

@@ -179,6 +179,18 @@ def test_samples_are_the_same_for_the_same_generator(folder: Path) -> None:
         wrong.sample(0, np.random.default_rng(0))
 
 
+def test_listed_clips_that_are_missing_are_told(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listed = tmp_path / "listed.txt"
+    task = Kinema4DTask(_config(folder, f"clips.listed={listed}"))
+    task.network()
+    listed.write_text("videos/gone.mp4\nvideos/a.mp4\n")
+    assert task.dataset().names == ("a",)
+    assert "1 clips of" in caplog.text and "gone" in caplog.text
+    listed.write_text("videos/c.mp4\n")
+    with pytest.raises(InvalidDataset, match="1 are held out"):
+        task.dataset()
+
+
 def test_what_cannot_be_trained_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="has to be bf16"):
         _config(folder, "base.precision=bf16")

@@ -1,6 +1,7 @@
 """``fourd verify``: a small made-up system with real files, compared well and badly."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,10 @@ def test_a_system_that_is_equal_passes(
 ) -> None:
     assert cli.main(["verify", SYSTEM, str(vectors)]) == 0
     table = capsys.readouterr().out
-    assert "double/a.safetensors  1/2      y" in table
-    assert "3 files, 3 tensors compared, all ok" in table
+    assert re.search(r"double/a\.safetensors +1/2 +y ", table)
+    assert "6 files, 3 tensors compared, all ok" in table
+    inputs = [line.split()[0] for line in table.splitlines() if "read by other checks" in line]
+    assert inputs == ["png/0.png", "png/1.png", "weights/scale.safetensors"]
 
 
 def test_a_tensor_outside_its_tolerance_fails(
@@ -108,6 +111,14 @@ def test_a_file_that_the_manifest_names_and_is_missing_fails(system: Callable[..
     assert _bad(verify(SYSTEM, vectors)) == {"double/b.safetensors": "named in the manifest, not in the folder"}
 
 
+def test_a_tensor_that_the_manifest_names_and_is_missing_fails(system: Callable[..., None], vectors: Path) -> None:
+    path = vectors / "double" / "b.safetensors"
+    system({"double/b.safetensors": lambda folder, vectors, compare: compare("x", vectors["x"])})
+    x = np.zeros((3, 4), np.float32)
+    save_file({"x": x}, path)
+    assert _bad(verify(SYSTEM, vectors)) == {"double/b.safetensors": "named in the manifest, not in the file: y"}
+
+
 def test_a_check_that_compares_nothing_fails(system: Callable[..., None], vectors: Path) -> None:
     system({"double/b.safetensors": lambda folder, vectors, compare: None})
     assert _bad(verify(SYSTEM, vectors)) == {"double/b.safetensors": "the check compared nothing"}
@@ -121,7 +132,7 @@ def test_a_check_that_raises_fails_and_the_others_go_on(system: Callable[..., No
     system({"double/a.safetensors": broken})
     rows = verify(SYSTEM, vectors)
     assert _bad(rows) == {"double/a.safetensors": "RuntimeError: no such layer"}
-    assert len(rows) == 3
+    assert len(rows) == 6
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import argparse
 from types import ModuleType
 
 from fourd_ros.commands import (
+    data_articulated,
     data_encode_latents,
     data_from_bag,
     data_from_lerobot,
     data_info,
     data_pack,
+    data_partdrag4d,
     data_robot_masks,
     data_split,
     data_tabletop,
@@ -29,6 +31,8 @@ VERBS: dict[str, ModuleType] = {
     "validate": data_validate,
     "pack": data_pack,
     "tabletop": data_tabletop,
+    "articulated": data_articulated,
+    "partdrag4d": data_partdrag4d,
     "to-robo4d": data_to_robo4d,
     "robot-masks": data_robot_masks,
     "encode-latents": data_encode_latents,

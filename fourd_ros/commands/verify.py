@@ -70,5 +70,5 @@ def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
     note = row.problem or next((verdict.note for verdict in row.verdicts if verdict.note), "")
     verdict = "ok" if row.ok else f"FAIL {note}".rstrip()
     if worst is None:
-        return row.file, count, "", "", "", verdict
+        return row.file, "" if row.ok else count, "read by other checks" if row.ok else "", "", "", verdict
     return row.file, count, worst.tensor, f"{worst.error:.3g}", str(worst.tolerance), verdict

@@ -1,6 +1,7 @@
 """Somebody's weights, in one file or a folder of them, read tensor by tensor."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -162,8 +163,20 @@ def _find_files(path: Path) -> dict[str, Path]:
         return {path.name: path}
     if not path.is_dir():
         raise InvalidCheckpoint(f"there is no file or folder '{path}'")
-    found = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.suffix in SUFFIXES}
-    return {name: file for name, file in found.items() if file.is_file() and "/." not in f"/{name}"}
+    return {file.relative_to(path).as_posix(): file for file in files_below(path) if file.suffix in SUFFIXES}
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files in a folder and in those below it, also behind links, but none that are hidden; in order."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        if real not in seen:
+            found += [Path(place, name) for name in files if not name.startswith(".")]
+        seen.add(real)
+    return sorted(file for file in found if file.is_file())
 
 
 def _skipped(files: Iterable[str], patterns: Mapping[str, str]) -> dict[str, str]:
@@ -181,7 +194,7 @@ def _check_indices(path: Path, tensors: Iterable[SourceTensor], skipped: Mapping
     if path.is_file():
         return
     there = {(tensor.file, tensor.stored_as) for tensor in tensors}
-    for index in sorted(path.rglob(f"*{INDEX_SUFFIX}")):
+    for index in (file for file in files_below(path) if file.name.endswith(INDEX_SUFFIX)):
         folder = index.parent.relative_to(path)
         claimed = {((folder / file).as_posix(), name) for name, file in _weight_map(index).items()}
         wrong = sorted(f"{file}: {name}" for file, name in claimed - there if file not in skipped)

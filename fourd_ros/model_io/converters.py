@@ -11,7 +11,10 @@ from fourd_ros.registries import find_registered
 
 CONVERTERS: dict[str, str] = {
     "kinema4d": "fourd_ros.world_model.kinema4d.conversion:CONVERTER",
+    "lgm": "fourd_ros.part_dynamics.conversion:LGM_CONVERTER",
     "lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER",
+    "partrm": "fourd_ros.part_dynamics.conversion:CONVERTER",
+    "partrm_objaverse": "fourd_ros.part_dynamics.conversion:OBJAVERSE_CONVERTER",
 }
 """Module and name of the `Converter` of each system."""
 

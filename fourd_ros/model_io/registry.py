@@ -14,6 +14,7 @@ MODELS: dict[str, str] = {
     "ImitationPolicy": "fourd_ros.policies.imitation:ImitationPolicy",
     "Kinema4DPipeline": "fourd_ros.world_model.kinema4d.pipeline:Kinema4DPipeline",
     "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
+    "PartDynamics": "fourd_ros.part_dynamics.model:PartDynamics",
     "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
     "VideoGenerator": "fourd_ros.world_model.compact.generator:VideoGenerator",
 }
@@ -23,6 +24,7 @@ NETWORKS: dict[str, str] = {
     "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
     "ImitationNetwork": "fourd_ros.policies.imitation_network:ImitationNetwork",
     "Kinema4DTransformer": "fourd_ros.world_model.kinema4d.transformer:Kinema4DTransformer",
+    "PartNetwork": "fourd_ros.part_dynamics.network:PartNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
     "VideoGeneratorNetwork": "fourd_ros.world_model.compact.generator_network:VideoGeneratorNetwork",

@@ -33,7 +33,7 @@ _FINGER_FRICTION = (1.2, 0.02, 0.0005)
 _ROLLING_FRICTION = 0.0001
 _SHADOW_MAP = 512
 _FLOOR_LEVEL = -0.75
-_SHAPES = {
+SHAPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
     "sphere": mujoco.mjtGeom.mjGEOM_SPHERE,
@@ -109,7 +109,7 @@ def _add_servo(robot: mujoco.MjSpec, joint: str, stiffness: float, damping: floa
 def _add_room(robot: mujoco.MjSpec, spec: SceneSpec) -> None:
     world = robot.worldbody
     _add_table(robot, spec.table)
-    floor, wall = _add_material(robot, "floor", spec.floor), _add_material(robot, "wall", spec.wall)
+    floor, wall = add_material(robot, "floor", spec.floor), add_material(robot, "wall", spec.wall)
     world.add_geom(
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
@@ -144,7 +144,7 @@ def _add_table(robot: mujoco.MjSpec, table: TableSpec) -> None:
         size=[table.size[0] / 2, table.size[1] / 2, thickness / 2],
         pos=[*table.centre, -thickness / 2],
         friction=[table.friction, 0.005, _ROLLING_FRICTION],
-        material=_add_material(robot, "table", table.appearance),
+        material=add_material(robot, "table", table.appearance),
         contype=_SCENE_CONTACT,
         conaffinity=_ROBOT_CONTACT | _SCENE_CONTACT,
     )
@@ -200,13 +200,13 @@ def _add_parts(
     materials: dict[Appearance, str] = {}
     for index, part in enumerate(parts):
         if part.appearance not in materials:
-            materials[part.appearance] = _add_material(robot, f"{name}_{len(materials)}", part.appearance)
+            materials[part.appearance] = add_material(robot, f"{name}_{len(materials)}", part.appearance)
         body.add_geom(
             name=f"{name}_part_{index}",
-            type=_SHAPES[part.shape],
+            type=SHAPES[part.shape],
             size=[*part.size, 0.0, 0.0][:3],
             pos=part.position,
-            quat=_wxyz(part.rotation),
+            quat=to_wxyz(part.rotation),
             material=materials[part.appearance],
             density=density,
             friction=friction,
@@ -225,7 +225,8 @@ def _add_camera(robot: mujoco.MjSpec, camera: CameraSpec) -> None:
     )
 
 
-def _add_material(robot: mujoco.MjSpec, name: str, look: Appearance) -> str:
+def add_material(robot: mujoco.MjSpec, name: str, look: Appearance) -> str:
+    """Add a material, and its texture where there is a pattern, under `name`, which comes back."""
     material = robot.add_material(name=name, specular=0.25, shininess=0.3)
     if look.pattern == "plain":
         material.rgba = [*look.colour, 1.0]
@@ -255,7 +256,8 @@ def _add_material(robot: mujoco.MjSpec, name: str, look: Appearance) -> str:
     return name
 
 
-def _wxyz(rotation: Quaternion) -> list[float]:
+def to_wxyz(rotation: Quaternion) -> list[float]:
+    """A quaternion x y z w in MuJoCo's order."""
     x, y, z, w = rotation
     return [w, x, y, z]
 

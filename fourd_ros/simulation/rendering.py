@@ -158,6 +158,21 @@ class Renderer:
 
     def render(self, data: mujoco.MjData, camera_id: int) -> Image:
         """What the camera sees in the state `data`, whose positions are up to date (``mj_forward``)."""
+        self._look(data, camera_id)
+        return Image(rgb=self._colour(), **self._geometry())
+
+    def render_colour_and_depth(
+        self, data: mujoco.MjData, camera_id: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """As `render` without segmentation, in half the time: [H, W, 3] and [m], NaN where nothing is, [H, W]."""
+        self._look(data, camera_id)
+        pixels = np.empty((self.height, self.width, 3), np.uint8)
+        depth = np.empty((self.height, self.width), np.float32)
+        mujoco.mjr_render(self._rectangle, self._scene, self._context)
+        mujoco.mjr_readPixels(pixels, depth, self._rectangle, self._context)
+        return np.ascontiguousarray(pixels[::-1]), self._metres(depth[::-1])
+
+    def _look(self, data: mujoco.MjData, camera_id: int) -> None:
         self._gl.make_current()
         self._camera.fixedcamid = camera_id
         mujoco.mjv_updateScene(
@@ -169,7 +184,6 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_STATIC | mujoco.mjtCatBit.mjCAT_DYNAMIC,
             self._scene,
         )
-        return Image(rgb=self._colour(), **self._geometry())
 
     def _colour(self) -> NDArray[np.uint8]:
         pixels = np.empty((self.height, self.width, 3), np.uint8)

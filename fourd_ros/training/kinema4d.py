@@ -1,5 +1,6 @@
 """Training of Kinema4D: adapters in Wan's attentions, and the weights that know the robot."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fourd_ros.data.robo4d import Robo4DDataset
-from fourd_ros.errors import InvalidConfig
+from fourd_ros.data.robo4d_folder import read_list
+from fourd_ros.errors import InvalidConfig, InvalidDataset
 from fourd_ros.geometry.pointmap_range import uniform_pointmap
 from fourd_ros.model_io.card import README, ModelCard, card_text, check_licence
 from fourd_ros.model_io.folder import ModelFolder
@@ -38,6 +40,8 @@ from fourd_ros.world_model.kinema4d.layout import Variant
 from fourd_ros.world_model.kinema4d.loading import wan_transformer
 from fourd_ros.world_model.kinema4d.objective import velocity_loss
 from fourd_ros.world_model.kinema4d.transformer import Kinema4DTransformer
+
+logger = logging.getLogger(__name__)
 
 SHOWN_FRAMES = 5
 """Of the pictures of a validation."""
@@ -125,11 +129,24 @@ class Kinema4DTask(TrainingTask[Kinema4DConfig]):
         return network
 
     def dataset(self) -> Kinema4DSamples:
-        """Samples of the clips that are not held out."""
-        listed = self.config.clips.listed
-        held_out = set(self._held_out_names)
-        names = Robo4DDataset(self.config.clips.folder, listed=listed).encoded_names
-        return self._samples([name for name in names if name not in held_out])
+        """Samples of the clips that are not held out; listed ones without latents are told in the log.
+
+        Raises:
+            InvalidDataset: nothing is left to train on.
+        """
+        clips, held_out = self.config.clips, set(self._held_out_names)
+        encoded = Robo4DDataset(clips.folder, listed=clips.listed).encoded_names
+        names = [name for name in encoded if name not in held_out]
+        absent = [] if clips.listed is None else sorted(set(read_list(clips.listed)) - set(encoded))
+        if not names:
+            raise InvalidDataset(
+                f"nothing to train on: of the clips in '{clips.listed or clips.folder}', {len(absent)} have no latents "
+                f"and {len(encoded)} are held out for validation"
+            )
+        if absent:
+            shown = f"{', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
+            logger.warning("%d clips of '%s' have no latents and are left out: %s", len(absent), clips.listed, shown)
+        return self._samples(names)
 
     def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
         """Squared error of the velocity."""

@@ -10,6 +10,7 @@ TASKS: dict[str, str] = {
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
     "imitation": "fourd_ros.training.imitation:ImitationTask",
     "kinema4d": "fourd_ros.training.kinema4d:Kinema4DTask",
+    "part_dynamics": "fourd_ros.training.part_dynamics:PartDynamicsTask",
     "points": "fourd_ros.training.points:PointsTask",
 }
 """Name -> ``module:Class``, a `TrainingTask`; a model adds its line."""

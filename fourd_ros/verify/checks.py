@@ -18,7 +18,7 @@ from fourd_ros.verify.vectors import VectorFolder
 
 Check = Callable[[VectorFolder, Any, Comparison], None]
 
-SYSTEMS: dict[str, str] = {"kinema4d": "fourd_ros.verify.kinema4d"}
+SYSTEMS: dict[str, str] = {"kinema4d": "fourd_ros.verify.kinema4d", "partrm": "fourd_ros.verify.partrm"}
 """Module with the checks of each system; a room adds its line when it lands."""
 
 _checks: dict[str, dict[str, Check]] = {}

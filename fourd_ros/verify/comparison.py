@@ -31,10 +31,14 @@ class Verdict:
 
 
 class Comparison:
-    """Records how far what we computed is from what the original computed: ``compare(name, actual)``."""
+    """Records how far what we computed is from what the original computed: ``compare(name, actual)``.
+
+    Attributes:
+        file: whose tensors are compared.
+    """
 
     def __init__(self, file: str, vectors: Any, manifest: Manifest) -> None:
-        self._file, self._vectors, self._manifest = file, vectors, manifest
+        self.file, self._vectors, self._manifest = file, vectors, manifest
         self.verdicts: list[Verdict] = []
 
     def __call__(
@@ -58,16 +62,16 @@ class Comparison:
     def _reference(self, name: str) -> NDArray[Any]:
         if not isinstance(self._vectors, dict) or name not in self._vectors:
             known = sorted(self._vectors) if isinstance(self._vectors, dict) else []
-            raise InvalidVectors(f"{self._file} holds no tensor '{name}'; it holds {known[:20]}")
+            raise InvalidVectors(f"{self.file} holds no tensor '{name}'; it holds {known[:20]}")
         return np.asarray(self._vectors[name])
 
     def _bound(self, name: str, given: Tolerance | None) -> Tolerance:
-        if given is not None and not self._manifest.states_a_number(self._file, name):
+        if given is not None and not self._manifest.states_a_number(self.file, name):
             return given
-        bound = self._manifest.tolerance(self._file, name)
+        bound = self._manifest.tolerance(self.file, name)
         if bound is None:
             raise InvalidManifest(
-                f"the manifest states no tolerance for '{name}' of {self._file} that a number can be compared with; "
+                f"the manifest states no tolerance for '{name}' of {self.file} that a number can be compared with; "
                 "pass tolerance= in the check"
             )
         return bound

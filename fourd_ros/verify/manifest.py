@@ -59,6 +59,10 @@ class Manifest:
         """Tensors of `file` that the manifest describes."""
         return frozenset(name for entry in self._entries_of(file) for name in entry.tensors)
 
+    def listed(self, file: str) -> frozenset[str]:
+        """Those of an entry of this very file, not of a pattern: all of them have to be in it."""
+        return frozenset(self._entries[file].tensors) if file in self._entries else frozenset()
+
     def tolerance(self, file: str, tensor: str) -> Tolerance | None:
         """The bound of a tensor: its own entries, else its file's, else the default; the looser where they disagree.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fourd_ros.verify.checks import Check, find_check, load_system
 from fourd_ros.verify.comparison import Comparison, Verdict
@@ -18,9 +19,9 @@ class Row:
 
     Args:
         file: path in the folder, or a pattern of the manifest that no file matches.
-        verdicts: tensors compared.
+        verdicts: tensors compared; none of a file that other checks read.
         described: tensors that the manifest describes.
-        problem: why it fails although no tensor is outside its tolerance.
+        problem: why it fails even if no tensor is outside its tolerance.
     """
 
     file: str
@@ -60,11 +61,8 @@ def verify(system: str, root: Path, *, progress: Progress = iter) -> list[Row]:
     files = [file for file in folder.files() if file != NAME and not file.endswith(_DOCUMENTS)]
     checked = {file: found for file in files if (found := find_check(system, file)) is not None}
     rows = [_run(checked[file], file, folder, manifest) for file in progress(list(checked))]
-    rows += [
-        Row(file=file, problem="no check, and no check reads it")
-        for file in files
-        if file not in {*checked, *folder.read}
-    ]
+    read = frozenset(folder.read)
+    rows += [_input(file, folder, manifest, read=file in read) for file in files if file not in checked]
     return rows + list(_missing(manifest, files))
 
 
@@ -72,6 +70,19 @@ def _missing(manifest: Manifest, files: list[str]) -> Iterator[Row]:
     for pattern in manifest.patterns:
         if not any(covers(pattern, file) for file in files):
             yield Row(file=pattern, problem="named in the manifest, not in the folder")
+
+
+def _input(file: str, folder: VectorFolder, manifest: Manifest, *, read: bool) -> Row:
+    """Of a file without a check of its own."""
+    described = len(manifest.tensor_names(file))
+    problem = _lacking(file, folder.load(file), manifest) if read else "no check, and no check reads it"
+    return Row(file=file, described=described, problem=problem)
+
+
+def _lacking(file: str, content: Any, manifest: Manifest) -> str:
+    """What is wrong with a file of tensors that lacks some that the manifest lists for this very file."""
+    lacking = sorted(manifest.listed(file) - content.keys()) if isinstance(content, dict) else []
+    return f"named in the manifest, not in the file: {', '.join(lacking)}" if lacking else ""
 
 
 def _run(run: Check, file: str, folder: VectorFolder, manifest: Manifest) -> Row:
@@ -85,8 +96,7 @@ def _run(run: Check, file: str, folder: VectorFolder, manifest: Manifest) -> Row
             run(folder, vectors, compare)
         finally:
             verdicts = tuple(compare.verdicts)
-        if not verdicts:
-            problem = "the check compared nothing"
+        problem = _lacking(file, vectors, manifest) if verdicts else "the check compared nothing"
     except Exception as error:  # a check may fail in any way; the other files still get their turn
         problem = f"{type(error).__name__}: {error}"
     return Row(file=file, verdicts=verdicts, described=described, problem=problem)

@@ -69,7 +69,7 @@ class Future:
             objects: what moves; what is in none of them stays.
         """
         view = self._scene.observation.views[name]
-        T_world_camera = self._camera_path(view)
+        T_world_camera = self.camera_path(view)
         paint = self._seen_on_the_way if view.mounted_on else self._seen_at_rest
         canvas = paint(name, T_world_camera, objects)
         canvas.paint_robot(self.rendered_robot(name), tolerance=DEPTH_TOLERANCE)
@@ -89,11 +89,11 @@ class Future:
         """The robot alone in every frame of a camera; made once, whatever else moves."""
         if name not in self._rendered:
             view = self._scene.observation.views[name]
-            T_root_camera = invert(self._scene.observation.T_world_robot) @ self._camera_path(view)
+            T_root_camera = invert(self._scene.observation.T_world_robot) @ self.camera_path(view)
             self._rendered[name] = self._robot.renderer.render(self.link_poses, view.camera, T_root_camera)
         return self._rendered[name]
 
-    def _camera_path(self, view: View) -> FloatArray:
+    def camera_path(self, view: View) -> FloatArray:
         """Camera pose in the world at every step, shape [T, 4, 4]."""
         if not view.mounted_on:
             return np.repeat(view.T_world_camera[None], self._steps, axis=0)

@@ -7,7 +7,7 @@ import torch
 
 from fourd_ros.data.robo4d_masks import MaskOptions, first_frames, make_mask, occupancy
 from fourd_ros.data.robo4d_preparation import FRAMES, pad_or_crop_temporal, resize_centre_crop
-from fourd_ros.data.viser_npz import content_of_videos, reproject
+from fourd_ros.data.viser_npz import ViserOptions, content_of_videos, reproject
 from fourd_ros.geometry.pointmap_range import PointmapRange, sigmoid, to_bytes, uniform_pointmap, without_outliers
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
@@ -18,6 +18,8 @@ from fourd_ros.world_model.kinema4d.latents import point_latents_from_network, p
 
 MASK, POINTMAP, VISER = (f"aux/{name}.safetensors" for name in ("mask", "pointmap", "viser"))
 SIGMOID_SCALE = 2.0
+VIEWED = "viewer_"
+"""Of what the viewer shows: ``viewer_pts_t1``, ``viewer_cols_t1``, ``viewer_fov_aspect``."""
 
 
 @check(SYSTEM, MASK)
@@ -92,17 +94,18 @@ def preparation(_folder: VectorFolder, vectors: Tensors, compare: Comparison) ->
 @check(SYSTEM, VISER)
 def viser(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
     """What the original's viewer reads, and what it shows."""
-    content = content_of_videos(folder.path("aux/viser/rgb.mp4"), folder.path("aux/viser/xyz.mp4"))
-    shown = re.search(r"stride=(\d+),\s*time_stride=(\d+)\)\.get\((\d+)\)", meaning(folder, VISER, "viewer_pts_t1"))
-    stride, time_stride, index = (int(number) for number in shown.groups()) if shown else (2, 2, 1)
+    factor = re.search(r"downsample_factor=(\d+)", meaning(folder, VISER, "images"))
+    options = ViserOptions(downsample_factor=int(factor[1]) if factor else 1)
+    content = content_of_videos(folder.path("aux/viser/rgb.mp4"), folder.path("aux/viser/xyz.mp4"), options)
+    shown = next(name for name in vectors if name.startswith(f"{VIEWED}pts"))
+    stated = re.search(r"stride=(\d+),\s*time_stride=(\d+)\)\.get\((\d+)\)", meaning(folder, VISER, shown))
+    stride, time_stride, index = (int(number) for number in stated.groups()) if stated else (2, 2, 1)
     frame = reproject(content, index, stride=stride, time_stride=time_stride)
-    made = {
-        **content,
-        "video_t0": content["video"][0],
-        "pointmap_t0": content["pointmap"][0],
-        "viewer_pts_t1": frame.points,
-        "viewer_cols_t1": frame.colours,
-        "viewer_fov_aspect": np.array([frame.fov, frame.aspect]),
-    }
+    viewed = {"pts": frame.points, "cols": frame.colours, "fov": np.array([frame.fov, frame.aspect])}
     for name in vectors:
-        compare(name, made[name])
+        if name.startswith(VIEWED):
+            compare(name, viewed[name.removeprefix(VIEWED).partition("_")[0]])
+        elif time := re.fullmatch(r"(video|pointmap)_t(\d+)", name):
+            compare(name, content[time[1]][int(time[2])])
+        else:
+            compare(name, content[name])

@@ -46,6 +46,12 @@ def strides(text: str, default: int) -> tuple[int, ...]:
     return tuple(int(found) for found in re.findall(r"::(\d+)", text)) or (default,)
 
 
+def thinned(tensor: torch.Tensor, text: str, default: int = 1) -> torch.Tensor:
+    """Every so many of the last two axes, as a text says; one step is for both."""
+    rows, columns = (strides(text, default) * 2)[-2:]
+    return tensor[..., ::rows, ::columns]
+
+
 def load(folder: VectorFolder, file: str) -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file; half-precision inputs, which are exact, as float32."""
     return tensors_of(folder.load(f"{file}.safetensors"))

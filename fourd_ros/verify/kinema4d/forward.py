@@ -17,6 +17,7 @@ from fourd_ros.verify.kinema4d.folder import (
     load,
     meaning,
     strides,
+    thinned,
     transformer,
 )
 from fourd_ros.verify.vectors import Tensors, VectorFolder
@@ -98,8 +99,7 @@ def _thinned(tensor: torch.Tensor, name: str, text: str) -> torch.Tensor:
         axis = 2 if name.startswith("rope") else 1
         return tensor[(slice(None),) * axis + (slice(None, None, step),)]
     if name.endswith("strided"):
-        row, column = (strides(text, 2) * 2)[-2:]
-        return tensor[..., ::row, ::column]
+        return thinned(tensor, text, default=2)
     return tensor
 
 

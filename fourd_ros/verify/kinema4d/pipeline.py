@@ -18,7 +18,7 @@ from fourd_ros.verify.kinema4d.folder import (
     meaning,
     robot_frames,
     scheduler,
-    strides,
+    thinned,
     transformer,
 )
 from fourd_ros.verify.vectors import Tensors, VectorFolder
@@ -60,15 +60,13 @@ def decode(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
     saved_colour, saved_points = split_modalities(latents)
     made = {
         "decoder_input": joined,
-        "decoded_strided": codec(folder).decode(joined)[0].movedim(0, -1),
+        "decoded_strided": codec(folder).decode(joined)[0],
         "saved_rgb_latent": saved_colour,
         "saved_xyz_latent": saved_points,
     }
     for name in vectors:
-        step = strides(meaning(folder, file, name), 1)[0]
-        rows = slice(None, None, step)
-        tensor = made[name]
-        compare(name, as_numpy(tensor[:, rows, rows] if name == "decoded_strided" else tensor[..., rows, rows]))
+        tensor = thinned(made[name], meaning(folder, file, name))
+        compare(name, as_numpy(tensor.movedim(0, -1) if name == "decoded_strided" else tensor))
 
 
 @check(SYSTEM, "scheduler/unipc.safetensors")

@@ -13,6 +13,7 @@ from fourd_ros.verify.kinema4d.folder import (
     meaning,
     robot_frames,
     strides,
+    thinned,
     transformer,
 )
 from fourd_ros.verify.vectors import Tensors, VectorFolder
@@ -79,8 +80,7 @@ def _step(variant: Variant, folder: VectorFolder, vectors: Tensors, compare: Com
     for name in vectors:
         tensor = recorded[name]
         if name.endswith("strided"):
-            step = strides(meaning(folder, file, name), 1)[0]
-            tensor = tensor[..., ::step, ::step]
+            tensor = thinned(tensor, meaning(folder, file, name))
         compare(name, as_numpy(tensor))
 
 

@@ -70,9 +70,13 @@ def merged(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
 @check(SYSTEM, CONFIG)
 def names(folder: VectorFolder, _: Any, compare: Comparison) -> None:
     """Names, shapes and what is trained are those that the manifest lists."""
-    facts = manifest(folder)
+    facts, stored = manifest(folder), folder.load(CONFIG).get("arm_grid")
     for variant in Variant:
         network = transformer(folder, variant, merge=False)
+        if stored:
+            grid, patch = network.settings.grid, network.settings.robot_patch
+            ours = [grid.frames, grid.rows, grid.columns, 1, *patch]
+            _same(compare, f"grid, {variant}", ours, [*(stored[axis] for axis in "Fhw"), *stored["arm_patch"]])
         ours = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
         wanted = {name: shape for name, shape in facts[f"full_state_dict_keys_{variant}"].items() if _TEXT not in name}
         _same(compare, f"names and shapes, {variant}", ours, wanted)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fourd_ros.errors import InvalidModel, MissingDependency, WeightMismatch
 from fourd_ros.machine import pip_install
 from fourd_ros.model_io.checkpoint_files import open_weights
+from fourd_ros.model_io.checkpoint_reader import files_below
 from fourd_ros.model_io.safetensors_file import write_tensors
 from fourd_ros.model_io.weight_views import GivenWeights
 from fourd_ros.model_io.weights import WeightFiles, Weights
@@ -59,7 +60,7 @@ class AdapterFiles:
             InvalidModel: there is no adapter, or more than one.
         """
         root = Path(folder)
-        found = sorted(root.rglob(LORA_FILE))
+        found = [path for path in files_below(root) if path.name == LORA_FILE]
         if len(found) != 1:
             places = ", ".join(f"'{path.parent}'" for path in found) or "none"
             raise InvalidModel(f"'{root}' holds {len(found)} adapters ({places}); needed is one {LORA_FILE}")

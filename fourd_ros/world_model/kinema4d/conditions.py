@@ -8,13 +8,16 @@ from torch.nn import functional
 
 from fourd_ros.errors import InvalidImage
 from fourd_ros.world_model.kinema4d.latents import LatentCodec, join_modalities
-from fourd_ros.world_model.kinema4d.layout import MASK_CHANNELS, TIME_FACTOR, Grid, Variant
+from fourd_ros.world_model.kinema4d.layout import LATENT_CHANNELS, MASK_CHANNELS, TIME_FACTOR, Grid, Variant
 
 KNOWN, KNOWN_POINTS = 1.0, 0.5
 """In the mask of the first frame: its colour is given; its pointmap may be a placeholder."""
 
 UNSURE = 0.5
 """In the mask of the robot, of cells that training has made uncertain."""
+
+SEEDS = 2**64
+"""That a generator tells apart; further ones begin again."""
 
 
 def to_signed(values: NDArray[np.generic]) -> Tensor:
@@ -100,17 +103,6 @@ def robot_condition(colour: Tensor, points: Tensor, mask: Tensor, *, variant: Va
     return both if variant is Variant.ACT else both[..., both.shape[-1] // 2 :]
 
 
-def make_unsure(mask: Tensor, *, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Set a share of the cells that are 1 to 1/2, as in training.
-
-    Args:
-        mask: shape [B, 1, F, h, w].
-        share: of all those cells, rounded down.
-        generator: of their choice; the global one without.
-    """
-    return mark_unsure(mask, torch.randperm(int((mask == 1).sum()), generator=generator), share=share)
-
-
 def mark_unsure(mask: Tensor, order: Tensor, *, share: float) -> Tensor:
     """Set the first `share` of the cells that are 1 to 1/2, taken in an order.
 
@@ -129,8 +121,8 @@ def mark_unsure(mask: Tensor, order: Tensor, *, share: float) -> Tensor:
 def initial_noise(grid: Grid, *, seed: int) -> Tensor:
     """Where the flow begins: drawn on the CPU in one call, so that a seed means the same everywhere; float32, shape
     [1, 16, F, h, 2w]."""
-    shape = (1, 16, grid.frames, grid.rows, 2 * grid.columns)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    shape = (1, LATENT_CHANNELS, grid.frames, grid.rows, 2 * grid.columns)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed % SEEDS))
 
 
 def latent_grid(latents: Tensor) -> Grid:

@@ -10,7 +10,7 @@ import torch
 
 from fourd_ros.errors import InvalidCheckpoint, InvalidModel
 from fourd_ros.model_io.card import ModelCard
-from fourd_ros.model_io.checkpoint_reader import Checkpoint
+from fourd_ros.model_io.checkpoint_reader import Checkpoint, files_below
 from fourd_ros.model_io.components import find_component_class
 from fourd_ros.model_io.conversion_rules import Converter, Drop, Network, Rule, Rules
 from fourd_ros.strict_json import read_object
@@ -108,7 +108,8 @@ def _self_reading(source: Path) -> Mapping[str, Any]:
 
 def _base(source: Path) -> Path:
     """The Wan folder in or below the source."""
-    found = sorted(path.parent.parent for path in source.rglob("transformer/config.json"))
+    configs = (path for path in files_below(source) if path.parts[-2:] == ("transformer", "config.json"))
+    found = [path.parent.parent for path in configs]
     if len(found) != 1:
         raise InvalidCheckpoint(
             f"'{source}' holds {len(found)} Wan folders {[str(path) for path in found]}; needed is one, with the "

@@ -4,8 +4,8 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from fourd_ros.errors import InvalidImage
-from fourd_ros.world_model.kinema4d.layout import Grid
+from fourd_ros.errors import InvalidImage, InvalidModel
+from fourd_ros.world_model.kinema4d.layout import LATENT_CHANNELS, Grid
 
 POINT_LATENT_MEAN, POINT_LATENT_STD = -0.17, 1.36
 """Of normalised latents of pointmaps over the data of the original; the network sees them shifted and scaled by it."""
@@ -16,9 +16,18 @@ class LatentCodec:
 
     Args:
         vae: Wan's autoencoder.
+
+    Raises:
+        InvalidModel: its latents are not those of Wan.
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
+        channels = [len(vae.config.latents_mean), len(vae.config.latents_std), vae.config.z_dim]
+        if channels != [LATENT_CHANNELS] * 3:
+            raise InvalidModel(
+                f"the autoencoder has {channels[2]} channels with {channels[0]} means and {channels[1]} deviations; "
+                f"needed are {LATENT_CHANNELS} each"
+            )
         self.vae = vae
         self._mean, self._inverse_std = (
             torch.tensor(values).view(1, -1, 1, 1, 1)

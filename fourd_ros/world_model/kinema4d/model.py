@@ -33,7 +33,8 @@ class _View:
 
     Args:
         name: of the camera.
-        robot: the robot in every frame, the one at time 0 first.
+        robot: the robot in every frame, the one at time 0 first; its points are in the frame of the camera as it was
+            observed, as in training, also where the camera moves.
         known: the video of rung 1 over the question's times.
     """
 
@@ -110,7 +111,7 @@ class Kinema4DModel(WorldModel):
         """Rendered at time 0, at the question's times, and at as many after them as clips have frames."""
         future = Future(question.robot, scene, candidate.at(self._frame_times(question.times)))
         return tuple(
-            _View(name=name, robot=future.rendered_robot(name), known=base.views[name]) for name in question.views
+            _View(name=name, robot=_told(future, name, scene), known=base.views[name]) for name in question.views
         )
 
     def _frame_times(self, times: FloatArray) -> FloatArray:
@@ -202,6 +203,16 @@ def _whole_clips(frames: int, longest: int, *, native: bool) -> int:
     if native:
         return -(-frames // longest) * longest
     return -(-frames // TIME_FACTOR) * TIME_FACTOR
+
+
+def _told(future: Future, name: str, scene: Scene) -> RobotRendering:
+    """The robot in every frame of a camera, its points in the frame of that camera as it was observed."""
+    robot, observed = future.rendered_robot(name), scene.observation.views[name]
+    if not observed.mounted_on:
+        return robot
+    T_first_camera = invert(observed.T_world_camera) @ future.camera_path(observed)
+    points = [apply(T, frame) for T, frame in zip(T_first_camera, robot.points, strict=True)]
+    return replace(robot, points=np.stack(points).astype(np.float32))
 
 
 def _shown(view: _View, clips: Sequence[GeneratedClip], T_world_first: FloatArray) -> RolloutView:

@@ -11,7 +11,7 @@ import torch
 from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
-from fourd_ros.errors import Cancelled, InvalidImage, TooLarge
+from fourd_ros.errors import Cancelled, InvalidImage, InvalidParameter, TooLarge
 from fourd_ros.geometry.hole_filling import fill_holes
 from fourd_ros.geometry.letterbox import Letterbox
 from fourd_ros.geometry.pointmap_range import PointmapRange, uniform_pointmap
@@ -204,7 +204,9 @@ class Kinema4DPipeline:
             A clip a sample, with the size of `first_frame`.
 
         Raises:
-            InvalidImage: sizes or numbers of frames that cannot be, points of the robot that are not finite.
+            InvalidImage: types, sizes or numbers of frames that cannot be, points of the robot that are not finite.
+            InvalidParameter: steps or guidance that cannot be.
+            TooLarge: no sample was asked for.
             Cancelled: `cancel` said so.
         """
         clips = []
@@ -241,6 +243,9 @@ class Kinema4DPipeline:
         """The same, step by step: every step of a sample, then its clip."""
         if num_samples < 1:
             raise TooLarge(f"num_samples is {num_samples}; at least 1 is needed")
+        if not math.isfinite(guidance):
+            raise InvalidParameter(f"guidance {guidance}; a finite number is needed")
+        _check_images(first_frame, robot)
         box = Letterbox(source=first_frame.shape[:2], target=(self.grid.height, self.grid.width))
         limits = points_range or _range(first_points, robot)
         conditions = self.prepare(first_frame, robot, first_points=first_points, points_range=limits, box=box)
@@ -369,6 +374,21 @@ class Kinema4DPipeline:
 def _passes(guidance: float) -> tuple[int, ...]:
     """How often each pass of a step sees the robot."""
     return (1,) if math.isclose(guidance, 1.0) else (1, 2)
+
+
+def _check_images(first_frame: Pixels, robot: RobotRendering) -> None:
+    frames, size = robot.mask.shape[:1], first_frame.shape[:2]
+    needed = {
+        "first_frame": (first_frame, (*size, 3), np.uint8),
+        "robot.rgb": (robot.rgb, (*frames, *size, 3), np.uint8),
+        "robot.points": (robot.points, (*frames, *size, 3), np.floating),
+        "robot.mask": (robot.mask, (*frames, *size), np.bool_),
+    }
+    for name, (images, shape, kind) in needed.items():
+        if images.shape != shape or not np.issubdtype(images.dtype, kind):
+            raise InvalidImage(
+                f"{name}: {images.dtype} images of shape {list(images.shape)}; needed are {kind.__name__} {list(shape)}"
+            )
 
 
 def _range(first_points: Points | None, robot: RobotRendering) -> PointmapRange:

@@ -1,0 +1,189 @@
+"""Training of the part network, in two stages: where Gaussians go, then how they look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fourd_ros.data.articulated_shards import ArticulatedShards
+from fourd_ros.data.gaussian_database import GaussianDatabase
+from fourd_ros.data.partdrag4d import ItemOptions, PackedPartDataset
+from fourd_ros.data.partdrag4d_cameras import CAM_RADIUS, TRUE_FOV
+from fourd_ros.data.partdrag4d_drags import DragOptions
+from fourd_ros.model_io.card import ModelCard
+from fourd_ros.model_io.folder import write_model
+from fourd_ros.model_io.loading import load_component
+from fourd_ros.part_dynamics.conversion import COMPONENT
+from fourd_ros.part_dynamics.network import PartNetwork, PartNetworkConfig, network_input
+from fourd_ros.part_dynamics.objective import appearance_loss, motion_loss
+from fourd_ros.part_dynamics.rays import pluecker_rays
+from fourd_ros.part_dynamics.splat_camera import SplatCamera
+from fourd_ros.training.config import TaskConfig
+from fourd_ros.training.part_samples import PartSamples
+from fourd_ros.training.settings import setting
+from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
+
+SHOWN = 4
+"""Objects in the pictures of a validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartDataSettings:
+    """Objects of `fourd data articulated --packed`."""
+
+    train: Path = setting(Path("out/articulated/train"), "objects to train on")
+    validation: Path = setting(Path("out/articulated/validation"), "objects held out")
+    database: Path | None = setting(
+        None, "Gaussians of every state by a static network, as in the original; null: from points on the surface"
+    )
+    validation_items: int = setting(64, "pairs of states that are validated on", minimum=1)
+    still: float = setting(0.15, "share of samples whose drags have no length", minimum=0.0, maximum=1.0)
+    noise: float = setting(2.0, "standard deviation of where drags end [pixels of 512]", minimum=0.0)
+    per_view: bool = setting(True, "drags as every view sees them; false: as the first one does, as in the original")
+    target_views: int = setting(2, "views of the target in a sample", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartNetworkSettings:
+    """The network."""
+
+    start: Path | None = setting(None, "model folder whose weights are gone on with; null: begin anew")
+    input_size: int = setting(64, "width and height of the input views [pixels]", minimum=8)
+    down_channels: tuple[int, ...] = setting((32, 64, 96, 128), "of the levels", minimum=32)
+    down_attention: tuple[bool, ...] = setting((False, False, True, True), "which levels look at all views")
+    up_channels: tuple[int, ...] = setting((128, 96, 64), "of the levels on the way up")
+    up_attention: tuple[bool, ...] = setting((True, True, False), "which of those look at all views")
+    drags: int = setting(10, "of a sample", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartDynamicsConfig(TaskConfig):
+    """Everything that a run needs."""
+
+    stage: Literal["motion", "appearance"] = setting("motion", "Gaussians themselves, or pictures of them")
+    data: PartDataSettings = setting(PartDataSettings, "what is trained on")
+    network: PartNetworkSettings = setting(PartNetworkSettings, "what is trained")
+
+
+class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
+    """What the training loop needs to know of the part network."""
+
+    config_class = PartDynamicsConfig
+    primary = "loss"
+
+    def network(self) -> PartNetwork:
+        """A network that knows nothing, or that of a folder."""
+        settings = self.config.network
+        network = PartNetwork(self._network_config)
+        if settings.start is not None:
+            begun: PartNetwork = load_component(settings.start, COMPONENT)
+            network.load_state_dict(begun.state_dict())
+        return network
+
+    def dataset(self) -> PartSamples:
+        """Samples of the objects to train on."""
+        return self._samples(self.config.data.train, noise=self.config.data.noise)
+
+    def loss(self, network: torch.nn.Module, batch: Batch) -> Loss:
+        """Of the stage."""
+        predicted = self._predict(network, batch)
+        if self.config.stage == "motion":
+            per_sample = motion_loss(predicted, batch["gaussians"], batch["weight"])
+            return Loss(per_sample=per_sample)
+        seen = appearance_loss(predicted, self._cameras(batch), batch["target_images"], batch["target_masks"])
+        # Samples whose drags have no length have no view of what they reach.
+        return Loss(per_sample=seen.loss * batch["moves"], terms={"rgb": seen.rgb, "alpha": seen.alpha})
+
+    def validate(self, network: torch.nn.Module) -> Validation:
+        """Loss, and how far Gaussians are from where they shall be, on objects that are held out."""
+        device = next(network.parameters()).device
+        losses, away = [], []
+        pictures: list[NDArray[np.uint8]] = []
+        for number, row in enumerate(self._validation_rows):
+            batch = {name: torch.as_tensor(value)[None].to(device) for name, value in row.items()}
+            losses.append(float(self.loss(network, batch).per_sample[0]))
+            predicted = self._predict(network, batch)
+            shown = batch["weight"][..., 0] > 0
+            away.append(float((predicted - batch["gaussians"])[..., :3].norm(dim=-1)[shown].mean()))
+            if number < SHOWN:
+                pictures.append(self._picture(predicted, batch))
+        metrics = {"loss": float(np.mean(losses)), "position": float(np.nanmean(away))}
+        return Validation(metrics=metrics, pictures={"moved": np.concatenate(pictures)})
+
+    def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
+        """A model folder."""
+        card = ModelCard(
+            name="part_dynamics",
+            system="partrm",
+            purpose="Gaussians of an articulated object after a drag at one of its parts, from four posed views.",
+            licence="Apache-2.0",
+            data=f"Generated articulated objects ({self.config.data.train.name}), seen by the cameras of PartDrag-4D.",
+            limits="Generated objects alone before a white background; nothing is claimed about pictures of real ones.",
+            metrics={"validation": dict(metrics)},
+            metrics_command="fourd train part_dynamics",
+        )
+        write_model(folder, {COMPONENT: network}, card=card, model_class="PartDynamics")
+
+    @cached_property
+    def _network_config(self) -> PartNetworkConfig:
+        settings = self.config.network
+        return PartNetworkConfig(
+            input_size=settings.input_size,
+            down_channels=settings.down_channels,
+            down_attention=settings.down_attention,
+            up_channels=settings.up_channels,
+            up_attention=settings.up_attention,
+            fovy=TRUE_FOV,
+            cam_radius=CAM_RADIUS,
+            num_drags=settings.drags,
+        )
+
+    @cached_property
+    def _validation_rows(self) -> list[Mapping[str, NDArray[np.generic]]]:
+        samples = self._samples(self.config.data.validation, noise=0.0)
+        count = min(self.config.data.validation_items, len(samples))
+        chosen = np.linspace(0, len(samples) - 1, count).astype(int)
+        return [samples.sample(int(index), np.random.default_rng(int(index))) for index in chosen]  # type: ignore[misc]
+
+    def _samples(self, folder: Path, *, noise: float) -> PartSamples:
+        data, sizes = self.config.data, self._network_config
+        options = ItemOptions(
+            input_size=sizes.input_size,
+            output_size=sizes.input_size,
+            cam_radius=sizes.cam_radius,
+            imagenet=False,
+            drags=DragOptions(count=sizes.num_drags, noise=noise, per_view=data.per_view),
+        )
+        database = None if data.database is None else GaussianDatabase(data.database)
+        items = PackedPartDataset(
+            ArticulatedShards(folder), options, target_views=data.target_views, gaussians=database
+        )
+        return PartSamples(items, splat_size=sizes.splat_size, fovy=TRUE_FOV, still=data.still)
+
+    def _predict(self, network: torch.nn.Module, batch: Batch) -> Tensor:
+        sizes = self._network_config
+        rays = pluecker_rays(batch["poses"].float(), size=sizes.input_size, fovy=sizes.fovy)
+        images = network_input(batch["images"], rays, colours=sizes.colours)
+        predicted: Tensor = network(images, batch["start"], batch["end"])
+        return predicted
+
+    def _cameras(self, batch: Batch) -> list[list[SplatCamera]]:
+        size = self._network_config.input_size
+        return [
+            [SplatCamera.from_opengl(pose, fovy=TRUE_FOV, size=size) for pose in poses]
+            for poses in batch["target_poses"].cpu().numpy()
+        ]
+
+    def _picture(self, predicted: Tensor, batch: Batch) -> NDArray[np.uint8]:
+        """The first input view, then each target as it is predicted and as it is."""
+        seen = appearance_loss(predicted, self._cameras(batch), batch["target_images"], batch["target_masks"])
+        row = [batch["images"][0, 0]]
+        for made, true in zip(seen.pictures[0], batch["target_images"][0], strict=True):
+            row += [made, true]
+        return (torch.cat(row, dim=-1).clamp(0, 1).movedim(0, -1).cpu().numpy() * 255).astype(np.uint8)

@@ -1,0 +1,146 @@
+"""Items of PartDrag-4D as training samples of the part network."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from fourd_ros.data.partdrag4d import PartItem
+from fourd_ros.part_dynamics.gaussians import CHANNELS, OPACITY, POSITION, RGB, ROTATION, SCALE
+from fourd_ros.training.task import Sample
+
+Floats = NDArray[np.float32]
+
+FOOTPRINT = 0.6
+"""Standard deviation of a Gaussian, in pixels of its map at its distance."""
+
+BESIDE = 1
+"""Cells this near to the object may belong to it; what they should show is not known."""
+
+
+class Items(Protocol):
+    """Where items are from."""
+
+    def __len__(self) -> int: ...
+
+    def training_item(self, index: int, rng: np.random.Generator) -> PartItem:
+        """An item, with all that is drawn for it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianTargets:
+    """What the Gaussians of the pixels of V views shall be after the motion.
+
+    Args:
+        values: in the order view, row, column, shape [V * s * s, 14].
+        weight: of their channels, 0 where nobody knows, the same shape.
+    """
+
+    values: Floats
+    weight: Floats
+
+
+def surface_targets(
+    images: Floats, poses: Floats, before: Floats, after: Floats, *, size: int, fovy: float
+) -> GaussianTargets:
+    """Gaussians on the surface that pixels show, where that has moved to.
+
+    A cell of the map stands for the nearest point of the surface that falls into it. So a target is had from points
+    alone, and in the order that the loss of the first stage needs.
+
+    Args:
+        images: of the input views, 0..1, shape [V, 3, S, S].
+        poses: of their cameras, OpenGL axes, shape [V, 4, 4].
+        before: points on the surface as the views show it, shape [P, 3].
+        after: the same points after the motion.
+        size: s, rows and columns of a map.
+        fovy: of the pictures [deg].
+    """
+    values = np.zeros((len(poses), size, size, CHANNELS), np.float32)
+    weight = np.zeros_like(values)
+    for view, pose in enumerate(poses):
+        index, depth = _nearest_points(before, pose, size, fovy)
+        seen = index >= 0
+        values[view, seen, POSITION] = after[index[seen]]
+        values[view, ..., OPACITY] = seen
+        pitch = 2 * np.tan(np.deg2rad(fovy) / 2) / size
+        values[view, seen, SCALE] = (FOOTPRINT * pitch * depth[seen])[:, None]
+        values[view, ..., ROTATION.start] = 1
+        values[view, ..., RGB] = _shrunk(images[view], size)
+        weight[view, seen] = 1
+        weight[view, ~_grown(seen, BESIDE), OPACITY] = 1
+    return GaussianTargets(values=values.reshape(-1, CHANNELS), weight=weight.reshape(-1, CHANNELS))
+
+
+class PartSamples:
+    """Samples by index.
+
+    Args:
+        items: pairs of states.
+        splat_size: rows and columns of the maps of Gaussians.
+        fovy: of the pictures [deg].
+        still: share of samples whose drags have no length, so that the network also shows what is.
+    """
+
+    def __init__(self, items: Items, *, splat_size: int, fovy: float, still: float) -> None:
+        self._items, self._splat_size, self._fovy, self._still = items, splat_size, fovy, still
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Views, drags, Gaussians to be reached, and views of the target."""
+        item = self._items.training_item(index, rng)
+        still = rng.random() < self._still
+        end = item.drags.start if still else item.drags.end
+        after = item.points_before if still else item.points_after
+        if item.gaussians is None or still:
+            targets = surface_targets(
+                item.images, item.input_poses, item.points_before, after, size=self._splat_size, fovy=self._fovy
+            )
+        else:
+            targets = GaussianTargets(values=item.gaussians, weight=np.ones_like(item.gaussians))
+        return {
+            "images": item.images,
+            "poses": item.input_poses,
+            "start": item.drags.start,
+            "end": end,
+            "gaussians": targets.values,
+            "weight": targets.weight,
+            "target_images": item.target_images,
+            "target_masks": item.target_masks,
+            "target_poses": item.target_poses,
+            "moves": float(not still),
+        }
+
+
+def _nearest_points(
+    points: Floats, pose: Floats, size: int, fovy: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Index of the nearest point in each cell, -1 where there is none, and its depth; shape [size, size] each."""
+    local = (points.astype(np.float64) - pose[:3, 3]) @ pose[:3, :3]
+    depth = -local[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels = (local[:, :2] * (1, -1) / depth[:, None] / np.tan(np.deg2rad(fovy) / 2) + 1) * size / 2
+    cells = np.floor(pixels)
+    inside = np.flatnonzero((depth > 0) & (cells >= 0).all(axis=1) & (cells < size).all(axis=1))
+    order = inside[np.argsort(-depth[inside], kind="stable")]  # the nearest is written last
+    column, row = cells[order].astype(np.int64).T
+    index, far = np.full((size, size), -1, np.int64), np.full((size, size), np.inf)
+    index[row, column], far[row, column] = order, depth[order]
+    return index, far
+
+
+def _shrunk(image: Floats, size: int) -> Floats:
+    """Colour [3, S, S] at the cells of a map, shape [size, size, 3]."""
+    factor = image.shape[-1] // size
+    cut = image[:, : factor * size, : factor * size]
+    return np.moveaxis(cut.reshape(3, size, factor, size, factor).mean(axis=(2, 4)), 0, -1)
+
+
+def _grown(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+
+    return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=steps))
