@@ -95,6 +95,22 @@ def _rendering(size: str, view: str) -> tuple[Figure, ...]:
     )
 
 
+def _splatting(what: str, *, at_most: float) -> tuple[Figure, ...]:
+    compiled, reference = {"what": what, "backend": "compiled"}, {"what": what, "backend": "torch"}
+    return (
+        Figure(what=f"{what}, compiled", value=at("forward_ms", "p50", **compiled), unit="ms", at_most=at_most),
+        Figure(what=f"{what}, torch", value=at("forward_ms", "p50", **reference), unit="ms"),
+        Figure(what=f"{what}, with gradient, compiled", value=at("with_gradient_ms", "p50", **compiled), unit="ms"),
+        Figure(what=f"{what}, with gradient, torch", value=at("with_gradient_ms", "p50", **reference), unit="ms"),
+        Figure(
+            what=f"{what}, largest difference of compiled and torch",
+            value=at("largest_difference_e6", **compiled),
+            unit="1e-6",
+            at_most=100.0,
+        ),
+    )
+
+
 def _imagine(what: str, row: str, *, at_most: float = math.inf) -> tuple[Figure, ...]:
     return (
         Figure(what=f"{what}, p95", value=at("p95_ms", what=row), unit="ms", at_most=at_most),
@@ -369,6 +385,14 @@ BENCHMARKS = (
             Figure(what="the plain one", value=at("plain_ms"), unit="ms"),
             Figure(what="ours beside it", value=at("ratio"), unit="×", at_most=0.75),
             Figure(what="once a clip", value=at("prepare_ms"), unit="ms"),
+        ),
+    ),
+    Benchmark(
+        name="gaussian_render",
+        anchor="the same rules in torch",
+        figures=(
+            *_splatting("16384 at 128 x 128", at_most=30.0),
+            *_splatting("65536 at 256 x 256", at_most=80.0),
         ),
     ),
 )

@@ -30,7 +30,7 @@ SIGMA_PIXELS = 1.55
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
     report("gaussian_render", [row for count, size in SIZES for row in _rows(count, size, repeats)])
 
@@ -42,6 +42,7 @@ def _rows(count: int, size: int, repeats: int) -> list[dict[str, object]]:
     forward = measure_side_by_side(
         {name: lambda name=name: render(gaussians, cameras, backend=name) for name in rendered},  # type: ignore[misc]
         repeat=repeats,
+        warmup=1,
     )
     both = measure_side_by_side(
         {name: lambda name=name: _with_gradient(gaussians, cameras, name) for name in rendered},  # type: ignore[misc]

@@ -233,7 +233,7 @@ def test_gradients_are_those_of_the_plain_rules(backend: Backend) -> None:
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    """Of Gaussians larger than the image and one behind the other: thresholds, tiles and changes of order would jump."""
+    """Of Gaussians larger than the image, one behind the other: thresholds, tiles and changes of order would jump."""
     values, views = cloud(5, seed=7), [camera(width=40)]
     values[:, :3] = 0.2 * values[:, :3] + np.linspace(-0.5, 0.5, 5)[:, None] * views[0].T_world_camera[:3, 2]
     values[:, 4:7] = np.random.default_rng(2).uniform(0.6, 1, (5, 3))
