@@ -33,9 +33,9 @@ IMAGE_TOKENS, TEXT_TOKENS, TEXT_DIM = 257, 512, 4096
 MID_SIZE = TransformerConfig(
     num_attention_heads=8,
     attention_head_dim=128,
-    num_layers=12,
+    num_layers=6,
     ffn_dim=2816,
-    frames=5,
+    frames=3,
     rows=30,
     columns=30,
 )
@@ -58,7 +58,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     report("kinema4d_step", _rows(torch.device(args.device), args.repeats))
 

@@ -113,15 +113,11 @@ def render(
         table = np.ascontiguousarray(gaussians.values)
         views = draw(table, cameras, background=tint, modifier=scale_modifier)
         images, radii = np.stack([view.image for view in views]), np.stack([view.radii for view in views])
+        rgb, alpha, depth = np.clip(images[:, :3], 0, 1), images[:, 3], images[:, 4]
     else:
-        images, radii = _draw_arrays(gaussians, cameras, tint, scale_modifier, report)
-    return Rendered(
-        rgb=np.ascontiguousarray(np.clip(images[:, :3], 0, 1).transpose(0, 2, 3, 1)),
-        alpha=images[:, 3],
-        depth=images[:, 4],
-        radii=radii,
-        report=report,
-    )
+        rgb, alpha, depth, radii = _draw_arrays(gaussians, cameras, tint, scale_modifier, report)
+    channels_last = np.ascontiguousarray(rgb.transpose(0, 2, 3, 1))
+    return Rendered(rgb=channels_last, alpha=alpha, depth=depth, radii=radii, report=report)
 
 
 def render_tensors(
@@ -146,15 +142,13 @@ def render_tensors(
 
     check_values(tuple(values.shape), values.is_floating_point(), str(values.dtype), needed="floating")
     tint = torch.from_numpy(_check(len(values), cameras, background, scale_modifier)).to(values.device)
-    if not bool(torch.isfinite(values).all()):
+    if not _is_finite(values):
         count = int((~torch.isfinite(values)).any(dim=1).sum())
         raise InvalidGaussians(f"{count} of {len(values)} Gaussians hold values that are not finite; all must be")
     report = choose_backend(backend, device=values.device.type)
     with torch.autocast(values.device.type, enabled=False):
-        images, radii = _draw_tensors(values, cameras, tint, scale_modifier, report)
-    return RenderedTensors(
-        rgb=images[:, :3].clamp(0, 1), alpha=images[:, 3:4], depth=images[:, 4:5], radii=radii, report=report
-    )
+        rgb, alpha, depth, radii = _draw_tensors(values, cameras, tint, scale_modifier, report)
+    return RenderedTensors(rgb=rgb, alpha=alpha, depth=depth, radii=radii, report=report)
 
 
 def choose_backend(backend: Backend | Literal["auto"] = "auto", *, device: str = "cpu") -> RenderReport:
@@ -234,18 +228,26 @@ def _draw_arrays(
     background: NDArray[np.float32],
     modifier: float,
     report: RenderReport,
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """rgb [V, 3, H, W], alpha and depth [V, H, W], radii [V, N]."""
     import torch
 
     device = "cuda" if report.backend == "gsplat" else "cpu"
     tint = torch.from_numpy(background).to(device)
     with torch.inference_mode():
-        images, radii = _draw_tensors(gaussians.to_tensor(device), cameras, tint, modifier, report)
-    return images.cpu().numpy(), radii.cpu().numpy()
+        drawn = _draw_tensors(gaussians.to_tensor(device), cameras, tint, modifier, report)
+    rgb, alpha, depth, radii = (part.cpu().numpy() for part in drawn)
+    return rgb, alpha[:, 0], depth[:, 0], radii
+
+
+def _is_finite(values: "torch.Tensor") -> bool:
+    if values.device.type == "cpu":  # torch's threads take longer than numpy's single one
+        return bool(np.isfinite(values.detach().float().numpy()).all())
+    return bool(values.isfinite().all())
 
 
 def _draw_tensors(values: Any, cameras: Sequence[SplatCamera], tint: Any, modifier: float, report: RenderReport) -> Any:
-    """Images [V, 5, H, W] and radii [V, N] by the backend of `report`."""
+    """rgb, alpha, depth and radii by the backend of `report`."""
     if report.backend == "gsplat":
         from fourd_ros.part_dynamics.splat_gsplat import draw_gsplat as draw
     elif report.backend == "compiled":

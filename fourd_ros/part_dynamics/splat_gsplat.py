@@ -26,7 +26,7 @@ from fourd_ros.part_dynamics.splat_torch import rotation_rows
 
 def draw_gsplat(
     values: Tensor, cameras: Sequence[SplatCamera], background: Tensor, modifier: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Render every view; differentiable with respect to `values`.
 
     Args:
@@ -36,7 +36,7 @@ def draw_gsplat(
         modifier: of the scales.
 
     Returns:
-        r, g, b (not clamped), alpha, depth, shape [V, 5, H, W], and the radii [px], int32 [V, N].
+        rgb within 0 and 1 [V, 3, H, W], alpha and depth [V, 1, H, W], and the radii [px], int32 [V, N].
 
     Raises:
         MissingDependency: gsplat is not installed, or cannot be compiled here.
@@ -64,10 +64,10 @@ def draw_gsplat(
         packed=False,
         render_mode="RGB+D",
     )
-    shown = colours[..., :3] + (1 - alpha) * background
-    images = torch.cat([shown, alpha, colours[..., 3:4]], dim=-1).permute(0, 3, 1, 2)
+    rgb = (colours[..., :3] + (1 - alpha) * background).clamp(0, 1)
+    rgb, alpha, depth = (part.permute(0, 3, 1, 2) for part in (rgb, alpha, colours[..., 3:4]))
     radii = facts["radii"]
-    return images, (radii.amax(dim=-1) if radii.ndim == 3 else radii).int()
+    return rgb, alpha, depth, (radii.amax(dim=-1) if radii.ndim == 3 else radii).int()
 
 
 def _call(**arguments: Any) -> tuple[Tensor, Tensor, dict[str, Any]]:

@@ -54,7 +54,7 @@ class _Splats:
 
 def draw_torch(
     values: Tensor, cameras: Sequence[SplatCamera], background: Tensor, modifier: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Render every view; differentiable with respect to `values`.
 
     Args:
@@ -64,13 +64,14 @@ def draw_torch(
         modifier: of the scales.
 
     Returns:
-        r, g, b (not clamped), alpha, depth, shape [V, 5, H, W], and the radii [px], int32 [V, N].
+        rgb within 0 and 1 [V, 3, H, W], alpha and depth [V, 1, H, W], and the radii [px], int32 [V, N].
 
     Raises:
         TooLarge: far too many Gaussians reach far too many tiles.
     """
     views = [_draw_view(values.float(), camera, background, modifier) for camera in cameras]
-    return torch.stack([image for image, _ in views]), torch.stack([radii for _, radii in views])
+    images = torch.stack([image for image, _ in views])
+    return images[:, :3].clamp(0, 1), images[:, 3:4], images[:, 4:5], torch.stack([radii for _, radii in views])
 
 
 def _draw_view(values: Tensor, camera: SplatCamera, background: Tensor, modifier: float) -> tuple[Tensor, Tensor]:
