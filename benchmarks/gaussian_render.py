@@ -3,12 +3,15 @@
 The Gaussians lie on the surface of a box and a ball, are flat, and have radii of about 5 pixels in the mean, as the
 networks of part dynamics give them; 16 384 are rendered at 128 x 128, 65 536 at 256 x 256. The clock is over one call
 of `render` (arrays to arrays) or of `render_tensors` and `backward`; loading or compiling the kernels is not in it, and
-what that took is told. The backends take turns, so a busy machine slows them alike. The largest difference of their
+what that took is told. The backends take turns, so a busy machine slows them alike; torch's threads are told to sleep
+while they wait (`OMP_WAIT_POLICY=PASSIVE`), or they would slow the backend that is next. The largest difference of their
 pictures is told beside the times; gsplat has a row where CUDA and it are.
 """
 
 import argparse
 import importlib.util
+import os
+import sys
 
 import numpy as np
 import torch
@@ -29,6 +32,8 @@ SIGMA_PIXELS = 1.55
 
 def main() -> None:
     """Print the table."""
+    if "OMP_WAIT_POLICY" not in os.environ:  # torch reads it when it is imported
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats

@@ -1,7 +1,7 @@
 """The compiled rasteriser as a differentiable function of torch, on the CPU.
 
-Nothing here is computed by torch: its threads spin while they wait for each other, which takes longer than all that is to
-be done whenever another program wants the cores.
+Nothing here is computed by torch: its threads spin while they wait for each other, which takes longer than all that is
+to be done whenever another program wants the cores.
 """
 
 from collections.abc import Sequence

@@ -142,5 +142,4 @@ def _shrunk(image: Floats, size: int) -> Floats:
 
 
 def _grown(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
-
     return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=steps))
