@@ -4,8 +4,8 @@ The Gaussians lie on the surface of a box and a ball, are flat, and have radii o
 networks of part dynamics give them; 16 384 are rendered at 128 x 128, 65 536 at 256 x 256. The clock is over one call
 of `render` (arrays to arrays) or of `render_tensors` and `backward`; loading or compiling the kernels is not in it, and
 what that took is told. The backends take turns, so a busy machine slows them alike; torch's threads are told to sleep
-while they wait (`OMP_WAIT_POLICY=PASSIVE`), or they would slow the backend that is next. The largest difference of their
-pictures is told beside the times; gsplat has a row where CUDA and it are.
+while they wait (`OMP_WAIT_POLICY=PASSIVE`), or they would slow the backend that is next. The largest difference of
+their pictures is told beside the times; gsplat has a row where CUDA and it are.
 """
 
 import argparse
