@@ -381,13 +381,21 @@ class PackedPartDataset:
         Raises:
             InvalidDataset: the shard is damaged, or nothing moves.
         """
+        seen, reached = self.states(index, rng)
+        return training_item(seen, reached, rng, self.options, gaussians=self._target_gaussians(reached))
+
+    def states(self, index: int, rng: np.random.Generator) -> tuple[StateData, StateData]:
+        """The two states of a pair, the first with its input views, the second with views that are drawn.
+
+        Raises:
+            InvalidDataset: the shard is damaged.
+        """
         name, source, target = self.pairs[index]
         total = len(self.shards.object(name).facts.views)
         chosen = None
         if self._target_views is not None and self._target_views < total:
             chosen = sorted(rng.permutation(total)[: self._target_views].tolist())
-        seen, reached = self.state(name, source, range(INPUT_VIEWS)), self.state(name, target, chosen)
-        return training_item(seen, reached, rng, self.options, gaussians=self._target_gaussians(reached))
+        return self.state(name, source, range(INPUT_VIEWS)), self.state(name, target, chosen)
 
     def evaluation_item(self, index: int, rng: np.random.Generator) -> PartItem:
         """The item of a pair, with one propagated drag and all views.

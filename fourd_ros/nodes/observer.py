@@ -165,7 +165,7 @@ class Observer:
 
     def observe(
         self,
-        robot: RobotModel,
+        robot: RobotModel | None,
         *,
         frame: str = "",
         stamp_ns: int = 0,
@@ -178,7 +178,7 @@ class Observer:
         does not depend on what happened to arrive first.
 
         Args:
-            robot: whose root is the world when `frame` is empty.
+            robot: whose root is the world when `frame` is empty; None where there is none, and no joints are looked at.
             frame: name of the world frame.
             stamp_ns: 0 for the newest instant that is complete.
             timeout: wait this long for images, joints or transforms that are still on their way [s].
@@ -191,11 +191,12 @@ class Observer:
             InvalidImage: depth and calibration, or depth and colour, have different sizes.
         """
         give_up = time.monotonic() + timeout
+        world = frame or (robot.kinematics.root if robot else "")
         while True:
             late = time.monotonic() >= give_up
             try:
                 settled = stamp_ns != 0 and not late
-                return self._observe_once(robot, frame or robot.kinematics.root, stamp_ns, settled=settled)
+                return self._observe_once(robot, world, stamp_ns, settled=settled)
             except (NoObservation, MissingCamera, TransformUnavailable):
                 if late:
                     raise
@@ -207,7 +208,7 @@ class Observer:
         with self._lock:
             self._instants.append((stamp_ns, images))
 
-    def _observe_once(self, robot: RobotModel, frame: str, stamp_ns: int, *, settled: bool) -> Observation:
+    def _observe_once(self, robot: RobotModel | None, frame: str, stamp_ns: int, *, settled: bool) -> Observation:
         problem: FourdError | None = None
         for stamp, images in self._choose(stamp_ns):
             try:
@@ -238,10 +239,10 @@ class Observer:
         return ", ".join(topic for topic in waiting if not self._synchronizer.seen(topic)) or "matching stamps"
 
     def _decode(
-        self, robot: RobotModel, frame: str, stamp_ns: int, images: Mapping[str, Any], *, settled: bool
+        self, robot: RobotModel | None, frame: str, stamp_ns: int, images: Mapping[str, Any], *, settled: bool
     ) -> Observation:
-        positions = self._positions_at(robot, stamp_ns, settled=settled)
-        root = robot.kinematics.root
+        positions = {} if robot is None else self._positions_at(robot, stamp_ns, settled=settled)
+        root = frame if robot is None else robot.kinematics.root
         return Observation(
             stamp_ns=stamp_ns,
             frame=frame,
@@ -250,7 +251,9 @@ class Observer:
             T_world_robot=np.eye(4) if frame == root else self.transforms.lookup(frame, root, stamp_ns),
         )
 
-    def _view(self, robot: RobotModel, camera: str, frame: str, stamp_ns: int, images: Mapping[str, Any]) -> View:
+    def _view(
+        self, robot: RobotModel | None, camera: str, frame: str, stamp_ns: int, images: Mapping[str, Any]
+    ) -> View:
         with self._lock:
             known = self._infos.get(camera)
         if known is None:
@@ -269,7 +272,7 @@ class Observer:
             T_world_camera=self._camera_pose(frame, optical_frame, stamp_ns),
             rgb=rgb,
             points=points,
-            mounted_on=self._mount(robot, optical_frame),
+            mounted_on="" if robot is None else self._mount(robot, optical_frame),
         )
 
     def _camera_pose(self, frame: str, optical_frame: str, stamp_ns: int) -> FloatArray:

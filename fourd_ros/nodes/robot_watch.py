@@ -31,6 +31,7 @@ class WatchSettings:
         use_depth: wait for a depth image beside every colour image.
         compressed: take ``<camera>/image/compressed`` and ``<camera>/depth/compressedDepth``.
         reliability: of the camera subscriptions.
+        robot: listen to its joints and its description too.
         mesh_roots: meshes are read only below these folders; None for installed packages.
         limits: sizes, ages and histories.
     """
@@ -40,6 +41,7 @@ class WatchSettings:
     use_depth: bool = True
     compressed: bool = False
     reliability: str = "best_effort"
+    robot: bool = True
     mesh_roots: Sequence[Path] | None = None
     limits: ObserverLimits = field(default_factory=ObserverLimits)
 
@@ -116,6 +118,8 @@ class RobotWatch:
             for kind in ("image", "depth") if settings.use_depth else ("image",):
                 message, topic = self._image_topic(camera, kind)
                 self._listen(message, topic, partial(observer.add_image, camera, kind), sensor)
+        if not settings.robot:
+            return
         self._listen(JointState, "joint_states", self._take_joints, sensor_qos(depth=10))
         if self.robot is None:
             read = self._node.worker("robot_description").latest(self.take_description)

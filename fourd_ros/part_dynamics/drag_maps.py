@@ -1,7 +1,9 @@
 """Drags as maps that the layers of the network read: where something is taken hold of, and where it goes.
 
-A drag is two pixels of a grid of 512 x 512. Its features are put into one cell of a map and blurred. The first axis of
-a map is x: it is transposed against the image, and trained weights know no other way.
+A drag is two pixels of a grid of 512 x 512. Its features are put into one cell of a map and blurred. In the original
+the first axis of a map is x, so it is transposed against the image, and a pixel is a radian of the slowest feature;
+weights that were trained so know no other way. Networks of our own may have maps that lie as the image does, and
+features that are slower.
 """
 
 from functools import lru_cache
@@ -20,9 +22,9 @@ HIDDEN = (128, 256)
 BLUR_RADIUS, BLUR_SIGMA = 2, 1.0
 
 
-def fourier_features(places: Tensor) -> Tensor:
-    """Sines and cosines of pixels (x, y), shape [*, 2] -> [*, 32], float32; frequencies are 100^(k/8)."""
-    angles = places.float()[..., None, :] * frequencies(places.device)[:, None]
+def fourier_features(places: Tensor, *, unit: float = 1.0) -> Tensor:
+    """Sines and cosines of pixels (x, y), shape [*, 2] -> [*, 32], float32; 100^(k/8) radians in `unit` pixels."""
+    angles = places.float()[..., None, :] * (frequencies(places.device)[:, None] / unit)
     return torch.stack([angles.sin(), angles.cos()], dim=-2).flatten(-3)
 
 
@@ -37,12 +39,16 @@ class DragMaps(nn.Module):
     Args:
         scales: rows and columns of the map of each level.
         channels: that enter each level; half of them tell of the start of drags, half of their end.
+        transposed: the first axis of a map is x, as in the original; false: it is y, as in the image.
+        unit: pixels that are a radian of the slowest feature.
 
     Raises:
         InvalidModel: a scale that does not divide 512 or is too small to be blurred.
     """
 
-    def __init__(self, scales: tuple[int, ...], channels: tuple[int, ...]) -> None:
+    def __init__(
+        self, scales: tuple[int, ...], channels: tuple[int, ...], *, transposed: bool = True, unit: float = 1.0
+    ) -> None:
         super().__init__()
         wrong = [scale for scale in scales if GRID % scale or scale <= BLUR_RADIUS]
         if wrong or len(scales) != len(channels):
@@ -50,7 +56,9 @@ class DragMaps(nn.Module):
                 f"levels of {scales} cells and {channels} channels; needed are as many of both, and numbers of cells "
                 f"that divide {GRID} and are larger than {BLUR_RADIUS}"
             )
-        self.scales = scales
+        if not unit > 0:
+            raise InvalidModel(f"features of drags in units of {unit} pixels; needed is a positive number")
+        self.scales, self._transposed, self._unit = scales, transposed, unit
         self.linears_drags = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(FEATURES, HIDDEN[0]),
@@ -71,19 +79,21 @@ class DragMaps(nn.Module):
             end: where these go, the same shape.
 
         Returns:
-            Shape [V, channels / 2, scale, scale] each, axes x, y.
+            Shape [V, channels / 2, scale, scale] each.
         """
         return self._map(level, start), self._map(level, end)
 
     def _map(self, level: int, places: Tensor) -> Tensor:
         """The blur is separable, so one product of matrices makes the sum of all blurred impulses."""
         scale = self.scales[level]
-        embedded = self.linears_drags[level](fourier_features(places).to(self.linears_drags[level][0].weight.dtype))
+        features = fourier_features(places, unit=self._unit)
+        embedded = self.linears_drags[level](features.to(self.linears_drags[level][0].weight.dtype))
         cells = places.long().clamp(0, GRID - 1) // (GRID // scale)
         spread = _spread(scale, places.device).to(embedded.dtype)
         x, y = spread[cells[..., 0]], spread[cells[..., 1]]
-        columns = (embedded[..., :, None] * x[..., None, :]).flatten(2)
-        return (columns.transpose(1, 2) @ y).unflatten(1, (-1, scale))
+        first, second = (x, y) if self._transposed else (y, x)
+        columns = (embedded[..., :, None] * first[..., None, :]).flatten(2)
+        return (columns.transpose(1, 2) @ second).unflatten(1, (-1, scale))
 
 
 @lru_cache(maxsize=16)

@@ -31,6 +31,8 @@ class PartNetworkConfig:
         up_channels: of the levels on the way up.
         up_attention: whether they look at all views.
         drags: whether it is told drags; without it is LGM, which shows the object as it is.
+        transposed_drags: maps of drags are transposed against the image, as in what is published.
+        drag_unit: pixels of the grid of drags that are a radian of their slowest feature.
         views: of an object.
         colours: how images are normalised.
         fovy: vertical opening angle that the rays have [deg].
@@ -45,6 +47,8 @@ class PartNetworkConfig:
     up_channels: tuple[int, ...] = (1024, 1024, 512, 256, 128)
     up_attention: tuple[bool, ...] = (True, True, True, False, False)
     drags: bool = True
+    transposed_drags: bool = True
+    drag_unit: float = 1.0
     views: int = 4
     colours: Colours = "imagenet"
     fovy: float = 49.1
@@ -89,6 +93,8 @@ class PartNetwork(nn.Module):
             up_channels=config.up_channels,
             up_attention=config.up_attention,
             drags=config.drags,
+            transposed_drags=config.transposed_drags,
+            drag_unit=config.drag_unit,
             views=config.views,
         )
         self.conv = nn.Conv2d(CHANNELS, CHANNELS, 1)

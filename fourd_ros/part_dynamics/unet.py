@@ -167,6 +167,8 @@ class MultiViewUNet(nn.Module):
         up_channels: of the levels on the way up, mirrored; there may be fewer.
         up_attention: whether they look at all views.
         drags: whether drags enter.
+        transposed_drags: see `DragMaps`.
+        drag_unit: see `DragMaps`.
         views: of an object.
 
     Raises:
@@ -185,6 +187,8 @@ class MultiViewUNet(nn.Module):
         up_channels: Sequence[int],
         up_attention: Sequence[bool],
         drags: bool,
+        transposed_drags: bool,
+        drag_unit: float,
         views: int,
     ) -> None:
         super().__init__()
@@ -224,7 +228,7 @@ class MultiViewUNet(nn.Module):
         self.conv_out = nn.Conv2d(up[-1], out, 3, padding=1)
         if drags:
             scales = tuple(input_size // 2**level for level in range(levels))
-            self.drag_position_net = DragMaps(scales, entering)
+            self.drag_position_net = DragMaps(scales, entering, transposed=transposed_drags, unit=drag_unit)
             self.conv_merges = nn.ModuleList(nn.Conv2d(2 * count, count, 3, padding=1) for count in entering)
             self.alpha = nn.Parameter(torch.zeros(()), requires_grad=False)
         self.takes_drags = drags

@@ -20,12 +20,14 @@ from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import write_model
 from fourd_ros.model_io.loading import load_component
 from fourd_ros.part_dynamics.conversion import COMPONENT
+from fourd_ros.part_dynamics.gaussians import POSITION
 from fourd_ros.part_dynamics.network import PartNetwork, PartNetworkConfig, network_input
 from fourd_ros.part_dynamics.objective import appearance_loss, motion_loss
 from fourd_ros.part_dynamics.rays import pluecker_rays
 from fourd_ros.part_dynamics.splat_camera import SplatCamera
 from fourd_ros.training.config import TaskConfig
-from fourd_ros.training.part_samples import PartSamples
+from fourd_ros.training.part_reprojection import ReprojectedItems
+from fourd_ros.training.part_samples import PartSamples, TargetWeights
 from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
 
@@ -45,6 +47,12 @@ class PartDataSettings:
     validation_items: int = setting(64, "pairs of states that are validated on", minimum=1)
     still: float = setting(0.15, "share of samples whose drags have no length", minimum=0.0, maximum=1.0)
     noise: float = setting(2.0, "standard deviation of where drags end [pixels of 512]", minimum=0.0)
+    single: float = setting(0.5, "share of samples with one drag alone", minimum=0.0, maximum=1.0)
+    reprojected: float = setting(
+        0.5, "share of samples whose views are drawn from one picture with depth", minimum=0.0, maximum=1.0
+    )
+    position_weight: float = setting(10.0, "of where Gaussians are, beside how they look", minimum=0.0)
+    moving_weight: float = setting(4.0, "of those that move, beside those that do not", minimum=0.0)
     per_view: bool = setting(True, "drags as every view sees them; false: as the first one does, as in the original")
     target_views: int = setting(2, "views of the target in a sample", minimum=1)
 
@@ -55,11 +63,13 @@ class PartNetworkSettings:
 
     start: Path | None = setting(None, "model folder whose weights are gone on with; null: begin anew")
     input_size: int = setting(64, "width and height of the input views [pixels]", minimum=8)
-    down_channels: tuple[int, ...] = setting((32, 64, 96, 128), "of the levels", minimum=32)
-    down_attention: tuple[bool, ...] = setting((False, False, True, True), "which levels look at all views")
-    up_channels: tuple[int, ...] = setting((128, 96, 64), "of the levels on the way up")
-    up_attention: tuple[bool, ...] = setting((True, True, False), "which of those look at all views")
+    down_channels: tuple[int, ...] = setting((32, 64, 96, 160), "of the levels", minimum=32)
+    down_attention: tuple[bool, ...] = setting((False, False, False, True), "which levels look at all views")
+    up_channels: tuple[int, ...] = setting((160, 96, 64), "of the levels on the way up")
+    up_attention: tuple[bool, ...] = setting((True, False, False), "which of those look at all views")
     drags: int = setting(10, "of a sample", minimum=1)
+    transposed_drags: bool = setting(False, "maps of drags are transposed against the image, as in the original")
+    drag_unit: float = setting(512.0, "pixels in a radian of the slowest feature; 1 in the original", minimum=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +111,25 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
         return Loss(per_sample=seen.loss * batch["moves"], terms={"rgb": seen.rgb, "alpha": seen.alpha})
 
     def validate(self, network: torch.nn.Module) -> Validation:
-        """Loss, and how far Gaussians are from where they shall be, on objects that are held out."""
+        """Loss, and how far Gaussians are from where they shall be, on objects that are held out: all of them, those
+        that move, and how far these go."""
         device = next(network.parameters()).device
-        losses, away = [], []
+        losses, away, missed, travelled = [], [], [], []
         pictures: list[NDArray[np.uint8]] = []
         for number, row in enumerate(self._validation_rows):
             batch = {name: torch.as_tensor(value)[None].to(device) for name, value in row.items()}
             losses.append(float(self.loss(network, batch).per_sample[0]))
             predicted = self._predict(network, batch)
-            shown = batch["weight"][..., 0] > 0
-            away.append(float((predicted - batch["gaussians"])[..., :3].norm(dim=-1)[shown].mean()))
+            shown, moves = batch["weight"][..., 0] > 0, batch["travel"] > 0
+            distance = (predicted - batch["gaussians"])[..., POSITION].norm(dim=-1)
+            away.append(float(distance[shown].mean()))
+            missed += distance[moves].tolist()
+            travelled += batch["travel"][moves].tolist()
             if number < SHOWN:
                 pictures.append(self._picture(predicted, batch))
         metrics = {"loss": float(np.mean(losses)), "position": float(np.nanmean(away))}
+        if travelled:
+            metrics |= {"moving": float(np.mean(missed)), "travel": float(np.mean(travelled))}
         return Validation(metrics=metrics, pictures={"moved": np.concatenate(pictures)})
 
     def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
@@ -142,6 +158,8 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
             fovy=TRUE_FOV,
             cam_radius=CAM_RADIUS,
             num_drags=settings.drags,
+            transposed_drags=settings.transposed_drags,
+            drag_unit=settings.drag_unit,
         )
 
     @cached_property
@@ -164,12 +182,20 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
         items = PackedPartDataset(
             ArticulatedShards(folder), options, target_views=data.target_views, gaussians=database
         )
-        return PartSamples(items, splat_size=sizes.splat_size, fovy=TRUE_FOV, still=data.still)
+        return PartSamples(
+            ReprojectedItems(items, share=data.reprojected),
+            splat_size=sizes.splat_size,
+            fovy=TRUE_FOV,
+            still=data.still,
+            single=data.single,
+            weights=TargetWeights(position=data.position_weight, moving=data.moving_weight),
+        )
 
     def _predict(self, network: torch.nn.Module, batch: Batch) -> Tensor:
         sizes = self._network_config
-        rays = pluecker_rays(batch["poses"].float(), size=sizes.input_size, fovy=sizes.fovy)
-        images = network_input(batch["images"], rays, colours=sizes.colours)
+        with torch.autocast(batch["poses"].device.type, enabled=False):
+            rays = pluecker_rays(batch["poses"].float(), size=sizes.input_size, fovy=sizes.fovy)
+            images = network_input(batch["images"], rays, colours=sizes.colours)
         predicted: Tensor = network(images, batch["start"], batch["end"])
         return predicted
 

@@ -8,16 +8,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fourd_ros.data.partdrag4d import PartItem
+from fourd_ros.data.partdrag4d_drags import Drags
 from fourd_ros.part_dynamics.gaussians import CHANNELS, OPACITY, POSITION, RGB, ROTATION, SCALE
+from fourd_ros.part_dynamics.standard_views import FOOTPRINT
 from fourd_ros.training.task import Sample
 
 Floats = NDArray[np.float32]
 
-FOOTPRINT = 0.6
-"""Standard deviation of a Gaussian, in pixels of its map at its distance."""
-
 BESIDE = 1
 """Cells this near to the object may belong to it; what they should show is not known."""
+
+
+LEAST_MOTION = 1e-4
+"""What is farther from where it was moves [units of the network]."""
+
+WHITE = 0.999
+"""Colour of what no picture shows."""
 
 
 class Items(Protocol):
@@ -37,14 +43,36 @@ class GaussianTargets:
     Args:
         values: in the order view, row, column, shape [V * s * s, 14].
         weight: of their channels, 0 where nobody knows, the same shape.
+        travel: how far each goes, 0 where nobody knows, shape [V * s * s].
     """
 
     values: Floats
     weight: Floats
+    travel: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetWeights:
+    """What counts how much in the error of Gaussians, where 1 is that of opacity, size and colour.
+
+    Args:
+        position: of where they are.
+        moving: more of the same for those that move.
+    """
+
+    position: float = 1.0
+    moving: float = 1.0
 
 
 def surface_targets(
-    images: Floats, poses: Floats, before: Floats, after: Floats, *, size: int, fovy: float
+    images: Floats,
+    poses: Floats,
+    before: Floats,
+    after: Floats,
+    *,
+    size: int,
+    fovy: float,
+    weights: TargetWeights = TargetWeights(),
 ) -> GaussianTargets:
     """Gaussians on the surface that pixels show, where that has moved to.
 
@@ -58,9 +86,11 @@ def surface_targets(
         after: the same points after the motion.
         size: s, rows and columns of a map.
         fovy: of the pictures [deg].
+        weights: of their channels.
     """
+    length = np.linalg.norm(after - before, axis=1)
     values = np.zeros((len(poses), size, size, CHANNELS), np.float32)
-    weight = np.zeros_like(values)
+    weight, travel = np.zeros_like(values), np.zeros(values.shape[:-1], np.float32)
     for view, pose in enumerate(poses):
         index, depth = _nearest_points(before, pose, size, fovy)
         seen = index >= 0
@@ -71,8 +101,14 @@ def surface_targets(
         values[view, ..., ROTATION.start] = 1
         values[view, ..., RGB] = _shrunk(images[view], size)
         weight[view, seen] = 1
+        travel[view, seen] = length[index[seen]]
+        more = np.where(travel[view, seen] > LEAST_MOTION, weights.moving, 1)
+        weight[view, seen, POSITION] = weights.position * more[:, None]
+        weight[view, (values[view, ..., RGB] >= WHITE).all(axis=-1), RGB] = 0
         weight[view, ~_grown(seen, BESIDE), OPACITY] = 1
-    return GaussianTargets(values=values.reshape(-1, CHANNELS), weight=weight.reshape(-1, CHANNELS))
+    return GaussianTargets(
+        values=values.reshape(-1, CHANNELS), weight=weight.reshape(-1, CHANNELS), travel=travel.reshape(-1)
+    )
 
 
 class PartSamples:
@@ -83,10 +119,22 @@ class PartSamples:
         splat_size: rows and columns of the maps of Gaussians.
         fovy: of the pictures [deg].
         still: share of samples whose drags have no length, so that the network also shows what is.
+        single: share of samples with one drag alone, as a user gives it; it is told as often as others are many.
+        weights: of the channels.
     """
 
-    def __init__(self, items: Items, *, splat_size: int, fovy: float, still: float) -> None:
-        self._items, self._splat_size, self._fovy, self._still = items, splat_size, fovy, still
+    def __init__(
+        self,
+        items: Items,
+        *,
+        splat_size: int,
+        fovy: float,
+        still: float,
+        single: float = 0.0,
+        weights: TargetWeights = TargetWeights(),
+    ) -> None:
+        self._items, self._splat_size, self._fovy = items, splat_size, fovy
+        self._still, self._single, self._weights = still, single, weights
 
     def __len__(self) -> int:
         return len(self._items)
@@ -95,26 +143,45 @@ class PartSamples:
         """Views, drags, Gaussians to be reached, and views of the target."""
         item = self._items.training_item(index, rng)
         still = rng.random() < self._still
-        end = item.drags.start if still else item.drags.end
+        drags = alone(item.drags) if rng.random() < self._single else item.drags
+        end = drags.start if still else drags.end
         after = item.points_before if still else item.points_after
         if item.gaussians is None or still:
             targets = surface_targets(
-                item.images, item.input_poses, item.points_before, after, size=self._splat_size, fovy=self._fovy
+                item.images,
+                item.input_poses,
+                item.points_before,
+                after,
+                size=self._splat_size,
+                fovy=self._fovy,
+                weights=self._weights,
             )
         else:
-            targets = GaussianTargets(values=item.gaussians, weight=np.ones_like(item.gaussians))
+            targets = GaussianTargets(
+                values=item.gaussians,
+                weight=np.ones_like(item.gaussians),
+                travel=np.zeros(len(item.gaussians), np.float32),
+            )
         return {
             "images": item.images,
             "poses": item.input_poses,
-            "start": item.drags.start,
+            "start": drags.start,
             "end": end,
             "gaussians": targets.values,
             "weight": targets.weight,
+            "travel": targets.travel,
             "target_images": item.target_images,
             "target_masks": item.target_masks,
             "target_poses": item.target_poses,
             "moves": float(not still),
         }
+
+
+def alone(drags: Drags) -> Drags:
+    """The first of the drags, in the place of all."""
+    first = (np.repeat(places[:, :1], places.shape[1], axis=1) for places in (drags.start, drags.end))
+    start, end = first
+    return Drags(start=start, end=end)
 
 
 def _nearest_points(
