@@ -174,6 +174,7 @@ setup(
             "bag_replay = fourd_ros.nodes.bag_replay:main",
             "fourd = fourd_ros.cli:main",
             "imagined_robot = fourd_ros.nodes.imagined_robot:main",
+            "part_dynamics = fourd_ros.nodes.part_dynamics:main",
             "policy_evaluator = fourd_ros.nodes.policy_evaluation:main",
             "simulation = fourd_ros.nodes.simulation:main",
             "world_model = fourd_ros.nodes.world_model:main",

@@ -22,7 +22,7 @@ from measure import measure_side_by_side, report
 
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import from_parts, look_at
-from fourd_ros.nodes.memory import reuse_buffers
+from fourd_ros.memory import reuse_buffers
 from fourd_ros.robot.kinematics import Kinematics
 from fourd_ros.robot.panda import PANDA_READY, PANDA_URDF, panda_description
 from fourd_ros.robot.renderer import RobotRenderer

@@ -18,6 +18,7 @@ from pathlib import Path
 from fourd_ros import __version__
 from fourd_ros.errors import MissingResource
 from fourd_ros.resources import CHECKOUT, find_resource
+from fourd_ros.shared_memory import FOLDER, left_segments
 
 DEFAULT_MIDDLEWARE = "rmw_fastrtps_cpp"
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -33,6 +34,8 @@ EXTRAS = {
     "viewer": "live viewer",
 }
 MINIMUM_SHARED_MEMORY = 256 << 20
+MUCH_LEFT = 256 << 20
+"""Segments of killed processes are worth a word when they take more than this [bytes]."""
 MINIMUM_DISK = 2 << 30
 # Distributions whose module has another name.
 MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "open3d-cpu": "open3d"}
@@ -236,16 +239,18 @@ def _transport(recommended: Mapping[str, str]) -> Finding:
 
 
 def _shared_memory() -> Finding:
-    folder = Path("/dev/shm")
+    folder = FOLDER
     if not folder.is_dir():
         return Finding(subject="shared memory", status=Status.NOTE, detail="no /dev/shm: large messages go over UDP")
-    free = shutil.disk_usage(folder).free
+    free, left = shutil.disk_usage(folder).free, left_segments(folder)
     small = free < MINIMUM_SHARED_MEMORY
+    remedies = ["docker run --shm-size=1g"] if small else []
+    remedies += ["fourd doctor --clean-shared-memory"] if left.size > MUCH_LEFT else []
     return Finding(
         subject="shared memory",
-        status=Status.NOTE if small else Status.OK,
-        detail=f"{free >> 20} MiB free in /dev/shm, {sum(1 for _ in folder.glob('fastrtps_*'))} segments",
-        remedy="docker run --shm-size=1g, or `fastdds shm clean` after crashes" if small else "",
+        status=Status.NOTE if remedies else Status.OK,
+        detail=f"{free >> 20} MiB free in {folder}; killed processes left {left.count} segments, {left.size >> 20} MiB",
+        remedy=", or ".join(remedies),
     )
 
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from fourd_ros.shared_memory import left_segments
+
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 30.0
-"""Nothing here takes that long [s]; a condition that is not met by then never will be."""
+TIMEOUT = 120.0
+"""Nothing here takes that long, on a machine ten times as busy [s]; what is not met by then never will be."""
 
 
 def _reserve_domain() -> tuple[int, int]:
@@ -45,6 +47,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), str(ROOT / "test"), os.environ.get("PYTHONPATH"))))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tests kill processes, and each leaves 64 MiB of shared memory; the last one out cleans up."""
+    if not hasattr(session.config, "workerinput"):
+        left_segments(remove=True)
+
+
 def _wait_for(condition: Callable[[], Any], what: str = "", timeout: float = TIMEOUT) -> Any:
     give_up = time.monotonic() + timeout
     while not (value := condition()):
@@ -56,7 +64,7 @@ def _wait_for(condition: Callable[[], Any], what: str = "", timeout: float = TIM
 
 @pytest.fixture(scope="session")
 def wait_for() -> Callable[..., Any]:
-    """``wait_for(condition, what="", timeout=30)``: the first true value of `condition`."""
+    """``wait_for(condition, what="", timeout=120)``: the first true value of `condition`."""
     return _wait_for
 
 
@@ -112,7 +120,7 @@ def spin(rclpy_context: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def call(spin: Any) -> Callable[..., Any]:
-    """``call(srv_type, name, request, timeout=30)``: the response of a service, through a node of its own."""
+    """``call(srv_type, name, request, timeout=120)``: the response of a service, through a node of its own."""
     from rclpy.node import Node
 
     node = spin(Node("test_caller", use_global_arguments=False))
@@ -130,6 +138,11 @@ def call(spin: Any) -> Callable[..., Any]:
     return ask
 
 
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores Control-C, and so do the children of a test run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class OtherProcess:
     """A program in the same domain, its output kept for the report of a failing test."""
 
@@ -137,7 +150,12 @@ class OtherProcess:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, cwd=log.parent
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                cwd=log.parent,
+                preexec_fn=_heed_interrupts,
             )
 
     def output(self) -> str:

@@ -22,7 +22,7 @@ from fourd_ros.records import RobotTrajectory
 
 JOINT = "panda_joint1"
 STEP, TURN = 0.08, 0.3
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 def to(position: float, seconds: float) -> JointTrajectory:

@@ -234,7 +234,7 @@ def call_in(wait_for: Callable[..., Any]) -> Callable[..., Any]:
     def ask(node: Node, srv_type: Any, name: str, request: Any) -> Any:
         client = node.create_client(srv_type, name)
         try:
-            assert client.wait_for_service(timeout_sec=30.0), f"no service {name}"
+            assert client.wait_for_service(timeout_sec=120.0), f"no service {name}"
             future = client.call_async(request)
             wait_for(future.done, f"an answer of {name}")
             return future.result()

@@ -82,7 +82,7 @@ WAIT = ("--wait-for", "/front/image", "/joint_states", "/robot_description", "/t
 
 
 def report_of(process: Any) -> dict[str, Any]:
-    assert process.process.wait(30) == 0, process.output()
+    assert process.process.wait(240) == 0, process.output()
     return json.loads(process.output().splitlines()[-1])
 
 
@@ -162,7 +162,7 @@ def test_a_second_clock_is_refused_and_reported(spin: Any, play: Any) -> None:
     owner = spin(Node("clock_owner", use_global_arguments=False))
     owner.create_publisher(Clock, "/clock", 10)
     player = play(images=200)
-    assert player.process.wait(30) == 1
+    assert player.process.wait(240) == 1
     assert "already publishes /clock; stop it, or play without a clock (--no-clock)" in player.output()
 
 
@@ -206,7 +206,7 @@ def test_wrong_requests_are_typed_errors(rclpy_context: Any, tmp_path: Path) -> 
 
 def test_nobody_to_wait_for_ends_with_an_error(play: Any) -> None:
     player = play("--wait-for", "/front/image", "--timeout", "0.2")
-    assert player.process.wait(30) == 1
+    assert player.process.wait(240) == 1
     assert "nobody subscribed to ['/front/image']" in player.output()
 
 
@@ -228,7 +228,7 @@ def test_a_recording_ends_at_its_limit(spin: Any, play: Any, other_process: Any,
     options = ("--topics", "/front/image", "--max-size", "0.004", "--json")
     recorder = other_process("-m", "fourd_ros.cli", "bag", "record", str(target), *options)
     player = play("--loop", "--wait-for", "/front/image")
-    assert recorder.process.wait(30) == 0, recorder.output()
+    assert recorder.process.wait(240) == 0, recorder.output()
     player.interrupt()
     with BagReader(target) as copy:
         assert list(copy.topics) == ["/front/image"]
@@ -239,6 +239,6 @@ def test_a_recording_of_nothing_leaves_nothing(other_process: Any, tmp_path: Pat
     target = tmp_path / "empty"
     options = ("--topics", "/nobody/publishes", "--max-duration", "0.2")
     recorder = other_process("-m", "fourd_ros.cli", "bag", "record", str(target), *options)
-    assert recorder.process.wait(30) == 1
+    assert recorder.process.wait(240) == 1
     assert "no bag was written" in recorder.output() and not target.exists()
     assert not list(tmp_path.glob(".empty*"))

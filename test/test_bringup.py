@@ -30,7 +30,7 @@ def check_printed_doctor(other_process: Any, output: str) -> None:
     words = shlex.split(command)
     assert words[0] == "fourd"
     doctor = other_process(*FOURD, *words[1:])
-    assert doctor.process.wait(60) == 0, doctor.output()
+    assert doctor.process.wait(240) == 0, doctor.output()
     assert "nothing missing" in doctor.output()
 
 
@@ -74,7 +74,7 @@ def test_the_demo_runs_several_nodes_in_one_process(other_process: Any, call: An
 
 def test_a_node_that_cannot_start_ends_the_graph_with_status_1(other_process: Any, wait_for: Any) -> None:
     process = other_process(*FOURD, "bringup", "demo", "--set", "bag:=no_such_bag")
-    assert process.process.wait(60) == 1
+    assert process.process.wait(240) == 1
     assert "no_such_bag" in process.output()
     assert "Traceback" not in process.output()
 

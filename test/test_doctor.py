@@ -98,7 +98,7 @@ def live_robot() -> Iterator[None]:
     assert process.stdout.readline().startswith("ready")
     yield
     process.terminate()
-    process.wait(20)
+    process.wait(240)
 
 
 def _topics(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:

@@ -67,7 +67,7 @@ def test_one_policy_drives_either_robot(robot: str, folder: Path, other_process:
     )
     wait_for(lambda: "Control-C" in brought_up.output() or brought_up.process.poll() is not None, "the robot")
     policy = other_process(str(Path(__file__).parent / "policy_process.py"))
-    assert policy.process.wait(90) == 0, policy.output()
+    assert policy.process.wait(240) == 0, policy.output()
     # rclpy may have a word of its own about what was still pending at the end.
     told = json.loads(next(line for line in policy.output().splitlines() if line.startswith("{")))
     assert told["images"] >= 3 and told["change"] > 1.0
@@ -107,7 +107,7 @@ class Stack:
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """The response of a service of the robot."""
         service = self.client.create_client(kind, f"imagined_robot/{name}")
-        assert service.wait_for_service(timeout_sec=30)
+        assert service.wait_for_service(timeout_sec=120)
         answer = service.call_async(request)
         self.wait_for(answer.done, f"an answer of {name}")
         self.client.destroy_client(service)

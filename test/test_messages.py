@@ -143,7 +143,7 @@ def echo() -> Iterator[None]:
     assert process.stdout.readline().startswith("ready")
     yield
     process.terminate()
-    process.wait(20)
+    process.wait(240)
 
 
 @pytest.fixture(scope="module")

@@ -337,7 +337,7 @@ def test_run_ends_with_status_0_on_both_signals_and_1_on_a_bad_parameter(run_nod
         wait_for(lambda p=process: "is active" in p.output(), "the node in its process")
     assert interrupted.interrupt() == 0
     assert terminated.terminate() == 0
-    assert refused.process.wait(30) == 1
+    assert refused.process.wait(240) == 1
     assert "loudness" in refused.output()
     assert "Traceback" not in refused.output() + interrupted.output() + terminated.output()
 

@@ -8,4 +8,4 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_the_page_of_the_nodes_is_fresh(other_process: Any) -> None:
     tool = other_process(str(ROOT / "tools" / "make_node_tables.py"), "--check")
-    assert tool.process.wait(60) == 0, tool.output()
+    assert tool.process.wait(240) == 0, tool.output()

@@ -12,9 +12,10 @@ from fourd_ros.data.articulated_shards import ArticulatedShards
 from fourd_ros.data.partdrag4d import ItemOptions, PackedPartDataset
 from fourd_ros.data.partdrag4d_cameras import CAM_RADIUS, TRUE_FOV
 from fourd_ros.errors import InvalidDrag, InvalidImage
+from fourd_ros.part_dynamics.drags import MAX_DRAGS
 from fourd_ros.part_dynamics.gaussians import OPACITY, POSITION, Gaussians
 from fourd_ros.part_dynamics.joint_fit import JointType
-from fourd_ros.part_dynamics.model import MAX_DRAGS, PartDynamics, moving_part
+from fourd_ros.part_dynamics.model import PartDynamics, moving_part
 from fourd_ros.part_dynamics.network import PartNetwork, PartNetworkConfig
 from fourd_ros.part_dynamics.objective import motion_loss
 from fourd_ros.training.part_samples import PartSamples, surface_targets
@@ -27,7 +28,7 @@ NETWORK = (
     "network.up_channels=[32]",
     "network.up_attention=[true]",
 )
-PATIENCE = 200.0
+PATIENCE = 240.0
 FRONT = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, CAM_RADIUS], [0, 0, 0, 1]], np.float32)
 
 

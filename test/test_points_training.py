@@ -25,7 +25,7 @@ from fourd_ros.training.points_windows import INPUTS, unfold
 from fourd_ros.world_model.compact.dynamics import POINTS, SUBSTEPS, PointDynamics, spread
 
 SOURCE = MotionSource(split="train", seed=0, motions=6)
-PATIENCE = 150.0
+PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")

@@ -43,12 +43,12 @@ def test_a_robot_is_asked_as_the_readme_says(other_process: Any, wait_for: Any, 
     robot = other_process(*FOURD, "bringup", "simulation")
     wait_for(lambda: "simulation: active" in robot.output(), "the robot")
     inputs = other_process(*FOURD, *doctor[1:])
-    assert inputs.process.wait(60) == 0
+    assert inputs.process.wait(240) == 0
     assert "nothing missing" in inputs.output()
     model = other_process(*FOURD, *bringup[1:])
     wait_for(lambda: "world_model: active" in model.output(), "the world model")
     answer = other_process(*ask[1:])
-    assert answer.process.wait(60) == 0
+    assert answer.process.wait(240) == 0
     found = re.findall(r"candidate (\d): (\d+) points after 1\.00 s", answer.output())
     assert [candidate for candidate, _ in found] == ["0", "1"]
     assert all(int(points) > 1000 for _, points in found)

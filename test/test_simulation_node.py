@@ -92,7 +92,7 @@ class Stack:
 
     def reset(self) -> None:
         """Back to the start, and forget what came before."""
-        assert self.resetting.wait_for_service(timeout_sec=30)
+        assert self.resetting.wait_for_service(timeout_sec=120)
         answer = self.resetting.call_async(Trigger.Request())
         self.wait_for(answer.done, "the reset")
         assert answer.result().success
@@ -105,7 +105,7 @@ class Stack:
     def ask(self, kind: Any, name: str, request: Any) -> Any:
         """The response of another service of the simulation."""
         client = self.node.create_client(kind, f"simulation/{name}")
-        assert client.wait_for_service(timeout_sec=30)
+        assert client.wait_for_service(timeout_sec=120)
         answer = client.call_async(request)
         self.wait_for(answer.done, name)
         self.node.destroy_client(client)
@@ -156,7 +156,7 @@ class Goal:
     def __init__(self, stack: Stack, client: ActionClient, goal: Any) -> None:
         self.wait_for = stack.wait_for
         self.feedback: list[Any] = []
-        assert client.wait_for_server(timeout_sec=30)
+        assert client.wait_for_server(timeout_sec=120)
         sent = client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
         stack.wait_for(sent.done, "acceptance")
         self.handle = sent.result()

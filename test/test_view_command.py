@@ -256,7 +256,7 @@ def test_the_command_serves_until_control_c(other_process: Any, wait_for: Any, r
     with urllib.request.urlopen(found[1], timeout=10) as answer:
         assert answer.status == 200
     program.process.send_signal(signal.SIGINT)
-    assert program.process.wait(20) == 0
+    assert program.process.wait(240) == 0
     assert len(program.output().splitlines()) == 1
 
 

@@ -23,6 +23,7 @@ from fourd_ros.bridge.parameters import Row, table
 from fourd_ros.nodes.bag_replay import BagReplayNode
 from fourd_ros.nodes.base import FourdNode, NodeParameters
 from fourd_ros.nodes.imagined_robot import ImaginedRobotNode
+from fourd_ros.nodes.part_dynamics import PartDynamicsNode
 from fourd_ros.nodes.policy_evaluation import PolicyEvaluatorNode
 from fourd_ros.nodes.simulation import SimulationNode
 from fourd_ros.nodes.world_model import WorldModelNode
@@ -32,6 +33,7 @@ NODES: tuple[type[FourdNode], ...] = (
     WorldModelNode,
     SimulationNode,
     ImaginedRobotNode,
+    PartDynamicsNode,
     PolicyEvaluatorNode,
     BagReplayNode,
 )

@@ -4,6 +4,7 @@ Clouds made here have 24 bytes a point: x y z rgb sigma FLOAT32, label UINT32, w
 in the way of PCL. A producer that writes `POINT` records itself pays for one plain copy (`packed_cloud`).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -180,18 +181,31 @@ def _all_finite(points: NDArray[np.float32]) -> bool:
 
 
 def _empty_message(header: Any, count: int, *, is_dense: bool) -> Any:
+    return empty_cloud(header, (*FIELDS, ("label", 20, UINT32)), count, point_step=POINT.itemsize, is_dense=is_dense)
+
+
+def empty_cloud(
+    header: Any, fields: Iterable[tuple[str, int, int]], count: int, *, point_step: int, is_dense: bool
+) -> Any:
+    """A ``PointCloud2`` whose data are still to be filled in.
+
+    Args:
+        header: of it.
+        fields: name, offset [bytes] and datatype of each.
+        count: points.
+        point_step: bytes of a point.
+        is_dense: no position is NaN.
+    """
     from sensor_msgs.msg import PointCloud2, PointField
 
-    fields = [PointField(name=name, offset=offset, datatype=kind, count=1) for name, offset, kind in FIELDS]
-    fields.append(PointField(name="label", offset=20, datatype=UINT32, count=1))
     return PointCloud2(
         header=header,
         height=1,
         width=count,
-        fields=fields,
+        fields=[PointField(name=name, offset=offset, datatype=kind, count=1) for name, offset, kind in fields],
         is_bigendian=False,
-        point_step=POINT.itemsize,
-        row_step=POINT.itemsize * count,
+        point_step=point_step,
+        row_step=point_step * count,
         is_dense=is_dense,
     )
 

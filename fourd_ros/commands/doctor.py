@@ -9,6 +9,7 @@ from fourd_ros.commands.arguments import positive_float
 from fourd_ros.commands.remapping import add_remapping, ros_arguments
 from fourd_ros.machine import Finding, Status, examine
 from fourd_ros.nodes.transport import transport_environment, use_large_messages
+from fourd_ros.shared_memory import left_segments
 
 EXAMPLES = [
     "fourd doctor",
@@ -20,6 +21,9 @@ EXAMPLES = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument(
+        "--clean-shared-memory", action="store_true", help="first remove what killed ROS processes have left there"
+    )
     live = parser.add_argument_group("a live system")
     live.add_argument("--topics", action="store_true", help="look at the inputs of the world model instead")
     live.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="camera namespaces")
@@ -30,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.clean_shared_memory:
+        left_segments(remove=True)
     findings = _live(args) if args.topics else examine(transport=transport_environment())
     ok = all(finding.status is not Status.MISSING for finding in findings)
     if args.json:

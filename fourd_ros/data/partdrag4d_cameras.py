@@ -142,6 +142,11 @@ def normalise_points(points: NDArray[np.floating], raw_first: FloatArray, *, cam
     return normalised
 
 
+def from_world(points: NDArray[np.floating]) -> FloatArray:
+    """Points of the world that cameras stand in on the object (z-up), shape [*, 3]."""
+    return (np.asarray(points, np.float64) - OBJECT_OFFSET) / OBJECT_SCALE
+
+
 def to_world(points: NDArray[np.floating]) -> FloatArray:
     """Points of an object (z-up) in the world that cameras stand in, shape [*, 3]."""
     return OBJECT_SCALE * np.asarray(points, np.float64) + OBJECT_OFFSET

@@ -245,6 +245,15 @@ _START_FOLDERS = Argument(
     type=list,
 )
 
+_PLAYED = (
+    Argument(name="rate", default="", description="recorded seconds per second, of a bag", type=float),
+    Argument(name="loop", default="true", description="start the bag over at its end", type=bool),
+)
+_OF_A_BAG = (
+    Argument(name="bag", default="", description="folder or MCAP file to replay; empty: live cameras"),
+    *_PLAYED,
+)
+
 WORLD_MODEL_NODE = NodeSpec(
     executable="world_model",
     target="fourd_ros.nodes.world_model:WorldModelNode",
@@ -272,6 +281,13 @@ IMAGINED_ROBOT_NODE = NodeSpec(
     name="imagined_robot",
     parameters_file="config/imagined_robot.yaml",
     parameters={name: name for name in ("cameras", "seed", "real_time_factor", "backend", "start", "start_folders")},
+)
+PART_DYNAMICS_NODE = NodeSpec(
+    executable="part_dynamics",
+    target="fourd_ros.nodes.part_dynamics:PartDynamicsNode",
+    name="part_dynamics",
+    parameters_file="config/part_dynamics.yaml",
+    parameters={"use_sim_time": "use_sim_time", "cameras": "cameras", "model": "model", "views": "views"},
 )
 POLICY_EVALUATOR_NODE = NodeSpec(
     executable="policy_evaluator",
@@ -338,6 +354,26 @@ GRAPHS: dict[str, Graph] = {
             ),
         ),
         Graph(
+            name="part_dynamics",
+            description="how the parts of an object move when they are dragged, before your cameras or on a bag",
+            nodes=(replace(BAG_NODE, needs="bag"), PART_DYNAMICS_NODE),
+            arguments=(
+                replace(_USE_SIM_TIME, default="false"),
+                *_OF_A_BAG,
+                replace(_CAMERAS, default="[front]"),
+                Argument(name="model", default="", description="weights; empty: as in the YAML"),
+                Argument(
+                    name="views",
+                    default="",
+                    description="drawn from depth, or the pictures of four cameras; empty: as in the YAML",
+                ),
+            ),
+            next_steps=(
+                "pull at something: its action, part_dynamics/predict_part_motion; see docs/part_dynamics.md",
+                "watch part_dynamics/moved and part_dynamics/markers",
+            ),
+        ),
+        Graph(
             name="policy_evaluator",
             description="how often policies succeed, judged in the imagination",
             nodes=(POLICY_EVALUATOR_NODE,),
@@ -365,8 +401,7 @@ GRAPHS: dict[str, Graph] = {
             arguments=(
                 _USE_SIM_TIME,
                 Argument(name="bag", default="", description="folder or MCAP file to replay; empty: simulate"),
-                Argument(name="rate", default="", description="recorded seconds per second, of a bag", type=float),
-                Argument(name="loop", default="true", description="start the bag over at its end", type=bool),
+                *_PLAYED,
                 replace(_CAMERAS, default="[front, wrist]", description="camera namespaces"),
                 _DESCRIPTION,
                 _DEPTH_COMPLETION,

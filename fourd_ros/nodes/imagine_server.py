@@ -7,9 +7,7 @@ from typing import Any, Protocol
 from fourd_msgs.action import Imagine
 from rclpy.node import Node
 
-from fourd_ros.bridge.times import duration_to_seconds
-from fourd_ros.errors import DeadlineMissed
-from fourd_ros.nodes.queued_goals import QueuedGoal, QueuedGoalServer
+from fourd_ros.nodes.queued_goals import QueuedGoalServer, TimedGoal
 from fourd_ros.records import Rollout
 from fourd_ros.world_model.base import Checkpoint, Question
 from fourd_ros.world_model.ladder import Ladder, Rung
@@ -41,13 +39,11 @@ class Imaginer(Protocol):
         """Show finished rollouts on the topics."""
 
 
-class Inquiry(QueuedGoal):
+class Inquiry(TimedGoal):
     """One question on its way through the queue, from an action goal or from the ``trajectory`` topic."""
 
     def __init__(self, request: Any, **callbacks: Any) -> None:
         super().__init__(request, **callbacks)
-        self.accepted = time.monotonic()
-        self.deadline = self.accepted + (duration_to_seconds(request.deadline) or float("inf"))
         self._told = self.accepted
         self._at_work = Imagine.Feedback.OBSERVING
 
@@ -83,10 +79,7 @@ class Inquiry(QueuedGoal):
         return [named[id(rollout)] for rollout in rollouts]
 
     def _checkpoint(self, fraction: float) -> None:
-        self.check_wanted()
-        if time.monotonic() > self.deadline:
-            late = time.monotonic() - self.accepted
-            raise DeadlineMissed(f"the deadline passed; {late:.3f} s after acceptance {fraction:.0%} was done")
+        self.check_time(fraction)
         if time.monotonic() - self._told > PROGRESS_PERIOD:
             self._report(self._at_work, fraction)
 

@@ -12,6 +12,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 
 from fourd_ros.bridge.parameters import parameter
 from fourd_ros.errors import DriftTooLarge
+from fourd_ros.memory import give_back_buffers, reuse_buffers
 from fourd_ros.model_io.onnx_session import PREFERENCE
 from fourd_ros.nodes.base import run
 from fourd_ros.nodes.caveats import count_caveats
@@ -20,7 +21,6 @@ from fourd_ros.nodes.error_codes import error_code
 from fourd_ros.nodes.imagination_starts import Start, Starts
 from fourd_ros.nodes.imagined_scene import ImaginedScene
 from fourd_ros.nodes.instants import Instant, Instants
-from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
 from fourd_ros.nodes.robot_node import RobotNode, RobotParameters
 from fourd_ros.nodes.robot_topics import RobotTopics, mounted_cameras
 from fourd_ros.nodes.robot_watch import RobotWatch, WatchSettings

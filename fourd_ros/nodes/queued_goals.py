@@ -12,7 +12,8 @@ from rclpy.node import Node
 from rclpy.subscription import RCLError
 
 from fourd_ros.bridge.qos import BURST
-from fourd_ros.errors import Cancelled, FourdError, NotActive, QueueFull
+from fourd_ros.bridge.times import duration_to_seconds
+from fourd_ros.errors import Cancelled, DeadlineMissed, FourdError, NotActive, QueueFull
 from fourd_ros.nodes.error_codes import error_code
 from fourd_ros.nodes.goal_queue import GoalQueue
 
@@ -74,6 +75,27 @@ class QueuedGoal:
         """
         if self._interruption is not None:
             raise self._interruption
+
+
+class TimedGoal(QueuedGoal):
+    """A goal with a ``deadline``, counted in steady time from its acceptance; zero for none."""
+
+    def __init__(self, request: Any, **callbacks: Any) -> None:
+        super().__init__(request, **callbacks)
+        self.accepted = time.monotonic()
+        self.deadline = self.accepted + (duration_to_seconds(request.deadline) or float("inf"))
+
+    def check_time(self, fraction: float) -> None:
+        """To be called between the steps of an answer, with the share of it that is done.
+
+        Raises:
+            DeadlineMissed: the deadline has passed.
+            Cancelled, Superseded, NotActive: nobody waits for the answer any more.
+        """
+        self.check_wanted()
+        if time.monotonic() > self.deadline:
+            late = time.monotonic() - self.accepted
+            raise DeadlineMissed(f"the deadline passed; {late:.3f} s after acceptance {fraction:.0%} was done")
 
 
 class QueuedGoalServer:

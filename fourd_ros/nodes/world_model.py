@@ -20,16 +20,17 @@ from fourd_ros.bridge.qos import RESULT
 from fourd_ros.bridge.rollouts import rollout_to_message
 from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.depth_completion.completer import DepthCompleter
+from fourd_ros.memory import give_back_buffers, reuse_buffers
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.model_io.onnx_session import PREFERENCE
-from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
+from fourd_ros.nodes.base import ClockJump, FourdNode, run
+from fourd_ros.nodes.camera_parameters import CameraParameters
 from fourd_ros.nodes.caveats import count_caveats
 from fourd_ros.nodes.frame_service import collect_frames, frame_error_code
 from fourd_ros.nodes.imagine_server import Answer, ImagineServer
 from fourd_ros.nodes.imagined_topics import ImaginedTopics
 from fourd_ros.nodes.live_cloud import LiveCloud
-from fourd_ros.nodes.memory import give_back_buffers, reuse_buffers
-from fourd_ros.nodes.observer import Depth, ObserverLimits
+from fourd_ros.nodes.observer import Depth
 from fourd_ros.nodes.playback import Playback, PlaybackSettings
 from fourd_ros.nodes.questions import QuestionLimits, make_question
 from fourd_ros.nodes.robot_watch import RobotWatch, WatchSettings
@@ -48,19 +49,9 @@ KINEMA4D = "kinema4d"
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldModelParameters(NodeParameters):
+class WorldModelParameters(CameraParameters):
     """Parameters of the world model node."""
 
-    cameras: tuple[str, ...] = parameter(
-        ("camera",), "camera namespaces: <camera>/image, camera_info, depth", fixed_while="active"
-    )
-    use_depth: bool = parameter(True, "wait for a depth image beside every colour image", fixed_while="active")
-    compressed: bool = parameter(
-        False, "take <camera>/image/compressed and <camera>/depth/compressedDepth instead", fixed_while="active"
-    )
-    image_reliability: str = parameter(
-        "best_effort", "of the camera subscriptions", choices=("best_effort", "reliable"), fixed_while="active"
-    )
     fixed_frame: str = parameter("", "frame of everything imagined; empty for the robot's root link")
     robot_description_file: str = parameter(
         "", "URDF or xacro to use instead of the robot_description topic", fixed_while="configured"
@@ -68,17 +59,8 @@ class WorldModelParameters(NodeParameters):
     mesh_roots: tuple[str, ...] = parameter(
         (), "meshes are read only below these folders; empty: installed packages", fixed_while="configured"
     )
-    sync_slop: float = parameter(
-        0.02, "images of one instant differ by less [s]", minimum=0.0, maximum=1.0, fixed_while="active"
-    )
-    history: int = parameter(
-        10, "instants remembered for observation_stamp", minimum=1, maximum=1000, fixed_while="active"
-    )
     max_joint_age: float = parameter(
         0.5, "oldest joint positions used, against the images [s]", minimum=0.0, maximum=60.0, fixed_while="active"
-    )
-    observation_timeout: float = parameter(
-        0.5, "a question waits this long for inputs that are on their way [s]", minimum=0.0, maximum=60.0
     )
     depth_completion: str = parameter(
         "",
@@ -87,9 +69,6 @@ class WorldModelParameters(NodeParameters):
     )
     depth_completion_max_sigma: float = parameter(
         0.02, "holes whose filling is expected to be off by more are left [m]", minimum=0.0, maximum=100.0
-    )
-    max_pixels: int = parameter(
-        16_777_216, "larger images are refused", minimum=1, maximum=2**31 - 1, fixed_while="active"
     )
     backends: tuple[str, ...] = parameter(
         SHIPPED_BACKENDS, "rungs to load, quickest first; 'module:Class' for your own", fixed_while="configured"
@@ -378,19 +357,7 @@ class WorldModelNode(FourdNode):
 
     def _watch_settings(self) -> WatchSettings:
         settings = self.parameters
-        return WatchSettings(
-            cameras=settings.cameras,
-            use_depth=settings.use_depth,
-            compressed=settings.compressed,
-            reliability=settings.image_reliability,
-            mesh_roots=self._mesh_roots(),
-            limits=ObserverLimits(
-                sync_slop=settings.sync_slop,
-                history=settings.history,
-                max_pixels=settings.max_pixels,
-                max_joint_age=settings.max_joint_age,
-            ),
-        )
+        return settings.watch_settings(mesh_roots=self._mesh_roots(), max_joint_age=settings.max_joint_age)
 
     def _fill_holes(self, completer: DepthCompleter, rgb: Pixels, depth: Depth) -> Depth:
         """Fill what can be filled (on the thread that asks for an observation)."""

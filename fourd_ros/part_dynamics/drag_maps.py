@@ -87,13 +87,14 @@ class DragMaps(nn.Module):
         """The blur is separable, so one product of matrices makes the sum of all blurred impulses."""
         scale = self.scales[level]
         features = fourier_features(places, unit=self._unit)
-        embedded = self.linears_drags[level](features.to(self.linears_drags[level][0].weight.dtype))
+        embed = self.linears_drags[level]
+        embedded = embed(features.to(next(embed.parameters()).dtype))
         cells = places.long().clamp(0, GRID - 1) // (GRID // scale)
         spread = _spread(scale, places.device).to(embedded.dtype)
         x, y = spread[cells[..., 0]], spread[cells[..., 1]]
         first, second = (x, y) if self._transposed else (y, x)
         columns = (embedded[..., :, None] * first[..., None, :]).flatten(2)
-        return (columns.transpose(1, 2) @ second).unflatten(1, (-1, scale))
+        return torch.unflatten(columns.transpose(1, 2) @ second, 1, (-1, scale))
 
 
 @lru_cache(maxsize=16)

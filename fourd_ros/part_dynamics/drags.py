@@ -22,6 +22,7 @@ class SpaceDrags:
     Args:
         start: where they are taken hold of [m], shape [N, 3].
         displacement: how far they are pulled [m], shape [N, 3]; without length, nothing moves.
+        radius: each is told for points of the object this near to its start as well [m], shape [N]; 0 for none.
 
     Raises:
         InvalidDrag: none, more than 64, other shapes, or numbers that are not finite.
@@ -29,6 +30,7 @@ class SpaceDrags:
 
     start: FloatArray
     displacement: FloatArray
+    radius: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.start.shape != self.displacement.shape or self.start.ndim != 2 or self.start.shape[1] != 3:
@@ -39,6 +41,12 @@ class SpaceDrags:
             raise InvalidDrag(f"{len(self.start)} drags; needed are 1 to {MAX_DRAGS}")
         if not (np.isfinite(self.start).all() and np.isfinite(self.displacement).all()):
             raise InvalidDrag("drags hold numbers that are not finite")
+        if self.radius is not None and (
+            self.radius.shape != (len(self.start),) or not np.isfinite(self.radius).all() or (self.radius < 0).any()
+        ):
+            raise InvalidDrag(
+                f"radii {self.radius.tolist()} of {len(self.start)} drags; needed is one of 0 m or more each"
+            )
 
     def __len__(self) -> int:
         return len(self.start)
@@ -46,6 +54,24 @@ class SpaceDrags:
     def part(self, share: float) -> "SpaceDrags":
         """The first share of the way."""
         return SpaceDrags(start=self.start, displacement=share * self.displacement)
+
+    def spread(self, surface: NDArray[np.floating], rng: np.random.Generator, *, count: int) -> "SpaceDrags":
+        """Exactly so many drags, of which those with a radius are propagated over the surface.
+
+        Args:
+            surface: points of the object [m], shape [P, 3].
+            rng: draws points.
+            count: drags in all.
+        """
+        if self.radius is None or not self.radius.any():
+            return self.told(count)
+        shares = [len(part) for part in np.array_split(np.arange(max(count, len(self))), len(self))]
+        parts = [
+            propagated(start, go, surface[np.linalg.norm(surface - start, axis=1) < radius], rng, count=share)
+            for start, go, radius, share in zip(self.start, self.displacement, self.radius, shares, strict=True)
+        ]
+        starts, ways = ([getattr(part, name) for part in parts] for name in ("start", "displacement"))
+        return SpaceDrags(start=np.concatenate(starts), displacement=np.concatenate(ways)).told(count)
 
     def told(self, count: int) -> "SpaceDrags":
         """Exactly so many: fewer are repeated in turn, of more every so manyth is taken."""

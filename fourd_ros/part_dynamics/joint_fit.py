@@ -117,7 +117,7 @@ def _fit_turn(start: FloatArray, end: FloatArray, given: FloatArray) -> Joint | 
         if angle < LEAST_ANGLE / 10:
             return None
         axis = _axis_of(R)
-        middle = np.average(start, axis=0, weights=weights)
+        middle = np.asarray(np.average(start, axis=0, weights=weights), np.float64)
         across = t - axis * (axis @ t)
         origin = np.linalg.lstsq(np.eye(3) - R, across, rcond=1e-9)[0]
         origin = origin + axis * (axis @ (middle - origin))

@@ -14,14 +14,15 @@ from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.loading import load_model
 from fourd_ros.part_dynamics.conversion import COMPONENT
 from fourd_ros.part_dynamics.drag_maps import GRID
+from fourd_ros.part_dynamics.drags import MAX_DRAGS
 from fourd_ros.part_dynamics.gaussians import Gaussians
 from fourd_ros.part_dynamics.joint_fit import LEAST_POINTS, Joint, fit_joint
 from fourd_ros.part_dynamics.network import PartNetwork, network_input
+from fourd_ros.part_dynamics.object_frame import carried, carried_joint
 from fourd_ros.part_dynamics.rays import pluecker_rays
 
 Floats = NDArray[np.float32]
 
-MAX_DRAGS = 64
 SHOWN = 0.3
 """Opacity from which a Gaussian counts as part of the surface."""
 
@@ -31,7 +32,7 @@ MOVING_SHARE, LEAST_MOTION = 0.25, 0.01
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PartMotion:
-    """What a drag does to an object; in the world of the network.
+    """What a drag does to an object; everything in one frame.
 
     Args:
         before: the object as it is: the prediction for drags without length.
@@ -46,6 +47,17 @@ class PartMotion:
     displacement: Floats
     moving: NDArray[np.bool_]
     joint: Joint | None
+
+    def carried(self, similarity: NDArray[np.float64]) -> "PartMotion":
+        """The same in another frame; see `object_frame.carried`."""
+        before, after = (carried(gaussians, similarity) for gaussians in (self.before, self.after))
+        return PartMotion(
+            before=before,
+            after=after,
+            displacement=after.positions - before.positions,
+            moving=self.moving,
+            joint=None if self.joint is None else carried_joint(self.joint, similarity),
+        )
 
 
 class PartDynamics:
@@ -96,17 +108,7 @@ class PartDynamics:
 
     def predict(self, images: Floats, poses: Floats, start: Floats, end: Floats) -> PartMotion:
         """What moves, how far, and about which joint; arguments and errors as of `gaussians`."""
-        before, after = (self.gaussians(images, poses, start, there) for there in (start, end))
-        displacement = after.positions - before.positions
-        moving = moving_part(before, displacement)
-        joint = None
-        if moving.sum() >= LEAST_POINTS:
-            joint = fit_joint(
-                before.positions[moving].astype(np.float64),
-                after.positions[moving].astype(np.float64),
-                before.opacities[moving].astype(np.float64),
-            )
-        return PartMotion(before=before, after=after, displacement=displacement, moving=moving, joint=joint)
+        return motion_between(*(self.gaussians(images, poses, start, there) for there in (start, end)))
 
     def _check(self, images: Floats, poses: Floats, start: Floats, end: Floats) -> None:
         sizes = self.network.settings
@@ -124,6 +126,20 @@ class PartDynamics:
             raise InvalidDrag(f"{start.shape[1]} drags; needed are 1 to {MAX_DRAGS}")
         if not (np.isfinite(start).all() and np.isfinite(end).all()):
             raise InvalidDrag("drags hold numbers that are not finite")
+
+
+def motion_between(before: Gaussians, after: Gaussians) -> PartMotion:
+    """What moves from one prediction to another of the same views, and about which joint."""
+    displacement = after.positions - before.positions
+    moving = moving_part(before, displacement)
+    joint = None
+    if moving.sum() >= LEAST_POINTS:
+        joint = fit_joint(
+            before.positions[moving].astype(np.float64),
+            after.positions[moving].astype(np.float64),
+            before.opacities[moving].astype(np.float64),
+        )
+    return PartMotion(before=before, after=after, displacement=displacement, moving=moving, joint=joint)
 
 
 def moving_part(before: Gaussians, displacement: Floats) -> NDArray[np.bool_]:

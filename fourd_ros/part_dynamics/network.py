@@ -65,7 +65,7 @@ class PartNetworkConfig:
     @property
     def splat_size(self) -> int:
         """Rows and columns of the Gaussians of a view."""
-        return self.input_size // 2 ** (len(self.down_channels) - 1) * 2 ** (len(self.up_channels) - 1)
+        return (self.input_size >> len(self.down_channels) - 1) << len(self.up_channels) - 1
 
     @property
     def gaussians(self) -> int:
@@ -129,7 +129,7 @@ class PartNetwork(nn.Module):
             Positions, opacity, scales, quaternions (w, x, y, z) and colours in the order view, row, column; shape
             [B, views * s * s, 14].
         """
-        return activated(self.maps(images, start, end).unflatten(0, (len(images), -1)))
+        return activated(torch.unflatten(self.maps(images, start, end), 0, (len(images), -1)))
 
     def maps(self, images: Tensor, start: Tensor | None = None, end: Tensor | None = None) -> Tensor:
         """The same before activation, shape [B * views, 14, s, s]."""

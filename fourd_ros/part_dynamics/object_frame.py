@@ -1,16 +1,15 @@
 """Where an object stands: between the fixed frame of a robot and the space that the network knows objects in."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.transform import Rotation
 
-from fourd_ros.data.partdrag4d_cameras import FloatArray, normalise_points
+from fourd_ros.data.partdrag4d_cameras import FloatArray, normalise_points, to_world
 from fourd_ros.part_dynamics.gaussians import POSITION, ROTATION, SCALE, Gaussians
 from fourd_ros.part_dynamics.joint_fit import Joint, JointType
-from fourd_ros.part_dynamics.standard_views import standard_cameras
 
 ANGLES = 90
 """Boxes around an object are tried in so many directions over a quarter turn."""
@@ -29,6 +28,13 @@ class ObjectFrame:
     centre: FloatArray
     yaw: float
     scale: float
+
+    @classmethod
+    def of_region(cls, region: tuple[float, ...], eye: NDArray[np.floating]) -> "ObjectFrame":
+        """Of a box: least x, y, z and largest x, y, z in the fixed frame [m]; its front faces the eye."""
+        low, high = np.array(region[:3]), np.array(region[3:])
+        corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+        return cls.around(low + corners * (high - low), eye)
 
     @classmethod
     def around(cls, points: NDArray[np.floating], eye: NDArray[np.floating]) -> "ObjectFrame":
@@ -52,20 +58,31 @@ class ObjectFrame:
         """Points of the fixed frame in the space of objects, shape [*, 3]."""
         return np.asarray((points - self.centre) @ _turn(self.yaw) / self.scale)
 
-    @property
-    def network_to_fixed(self) -> FloatArray:
-        """The similarity from the world of the network to the fixed frame, shape [4, 4]."""
-        object_to_fixed = np.eye(4)
+    def from_object(self, points: NDArray[np.floating]) -> FloatArray:
+        """Points of the space of objects in the fixed frame, shape [*, 3]."""
+        return np.asarray(self.scale * np.asarray(points, np.float64) @ _turn(self.yaw).T + self.centre)
+
+    def raw_pose(self, T_fixed_camera: FloatArray) -> FloatArray:
+        """A camera (optical axes) of the fixed frame as a raw pose (see `partdrag4d_cameras`), shape [4, 4]."""
+        pose = np.eye(4)
+        pose[:3, :3] = _turn(self.yaw).T @ T_fixed_camera[:3, :3]
+        pose[:3, 3] = to_world(self.to_object(T_fixed_camera[:3, 3]))
+        return pose
+
+    def network_to_fixed(self, raw_first: FloatArray) -> FloatArray:
+        """The similarity from the world of the network, which hangs on its first view, to the fixed frame.
+
+        Args:
+            raw_first: raw pose of that view, shape [4, 4].
+
+        Returns:
+            Shape [4, 4].
+        """
+        corners = normalise_points(np.concatenate([np.zeros((1, 3)), np.eye(3)]), raw_first).astype(np.float64)
+        object_to_network, object_to_fixed = np.eye(4), np.eye(4)
+        object_to_network[:3, :3], object_to_network[:3, 3] = (corners[1:] - corners[0]).T, corners[0]
         object_to_fixed[:3, :3], object_to_fixed[:3, 3] = self.scale * _turn(self.yaw), self.centre
-        return np.asarray(object_to_fixed @ _network_to_object())
-
-
-@lru_cache(maxsize=1)
-def _network_to_object() -> FloatArray:
-    corners = normalise_points(np.concatenate([np.zeros((1, 3)), np.eye(3)]), standard_cameras()[0]).astype(np.float64)
-    object_to_network = np.eye(4)
-    object_to_network[:3, :3], object_to_network[:3, 3] = (corners[1:] - corners[0]).T, corners[0]
-    return np.asarray(np.linalg.inv(object_to_network))
+        return np.asarray(object_to_fixed @ np.linalg.inv(object_to_network))
 
 
 def carried(gaussians: Gaussians, similarity: FloatArray) -> Gaussians:
@@ -103,8 +120,6 @@ def _taken_apart(similarity: FloatArray) -> tuple[float, FloatArray]:
 
 
 def _quaternion(turn: FloatArray) -> FloatArray:
-    from scipy.spatial.transform import Rotation
-
     return np.asarray(np.roll(Rotation.from_matrix(turn).as_quat(), 1))
 
 

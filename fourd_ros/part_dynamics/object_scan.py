@@ -91,7 +91,7 @@ def _seen(view: View, starts: NDArray[np.floating], options: ScanOptions) -> Obj
     """Points of a view that may be of the object."""
     known = np.isfinite(view.points).all(axis=-1) & (view.points[..., 2] > 0)
     local = view.points[known].astype(np.float64)
-    points = apply(view.T_world_camera, local)
+    points = np.asarray(apply(view.T_world_camera, local), np.float64)
     if options.region:
         low, high = np.array(options.region[:3]), np.array(options.region[3:])
         inside = ((points >= low) & (points <= high)).all(axis=1)
@@ -120,9 +120,7 @@ def _connected(scan: ObjectScan, start: NDArray[np.floating], options: ScanOptio
     cells = np.floor((points - points.min(axis=0)) / edge).astype(np.int64)
     shape = cells.max(axis=0) + 1
     if np.prod(shape.astype(float)) > MAX_CELLS:
-        raise TooLarge(
-            f"{options.reach} m around the drag in cells of {edge:.3f} m; lower the reach, or give a region"
-        )
+        raise TooLarge(f"{options.reach} m around the drag in cells of {edge:.3f} m; lower the reach, or give a region")
     grid = np.zeros(shape, bool)
     grid[tuple(cells[above].T)] = True
     labels, _ = ndimage.label(grid, np.ones((3, 3, 3)))

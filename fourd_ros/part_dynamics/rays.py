@@ -57,7 +57,7 @@ def ray_directions(poses: Tensor, *, size: int, fovy: float) -> Tensor:
     local = torch.stack([across, -down, -torch.ones_like(down)], dim=-1)
     world = local.flatten(0, 1) @ poses[..., :3, :3].transpose(-1, -2)
     length = world.square().sum(-1, keepdim=True).clamp(min=LEAST_SQUARE).sqrt()
-    return (world / length).unflatten(-2, (size, size))
+    return torch.unflatten(world / length, -2, (size, size))
 
 
 def pluecker_rays(poses: Tensor, *, size: int, fovy: float) -> Tensor:

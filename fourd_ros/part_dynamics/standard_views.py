@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from fourd_ros.data.partdrag4d_cameras import (
     FOCAL_PER_HALF,
     INPUT_VIEWS,
+    OBJECT_SCALE,
     TRUE_FOV,
     FloatArray,
+    from_world,
     normalise_points,
     normalise_poses,
     orbit_poses,
     raw_poses,
-    to_world,
 )
 from fourd_ros.part_dynamics.gaussians import CHANNELS, OPACITY, POSITION, RGB, ROTATION, SCALE, Gaussians
 from fourd_ros.part_dynamics.rasterise import render
@@ -84,9 +85,8 @@ def seen_by_square_camera(rgba: NDArray[np.uint8], depth: NDArray[np.float32], r
     far = depth[rows, columns].astype(np.float64)
     slopes = ((np.stack([columns, rows], axis=-1) + 0.5) * 2 / size - 1) / FOCAL_PER_HALF
     local = np.concatenate([slopes, np.ones((len(far), 1))], axis=-1) * far[:, None]
-    origin, scale = to_world(np.zeros(3)), to_world(np.array([1.0, 0, 0]))[0] - to_world(np.zeros(3))[0]
     return SeenPoints(
-        positions=(local @ raw[:3, :3].T + raw[:3, 3] - origin) / scale,
-        rgb=rgba[rows, columns, :3].astype(np.float32) / 255,
-        pitch=far * 2 / size / FOCAL_PER_HALF / scale,
+        positions=from_world(local @ raw[:3, :3].T + raw[:3, 3]),
+        rgb=rgba[rows, columns, :3].astype(np.float32) / np.float32(255),
+        pitch=far * 2 / size / FOCAL_PER_HALF / OBJECT_SCALE,
     )

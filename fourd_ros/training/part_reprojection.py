@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.data.partdrag4d import PackedPartDataset, PartItem, StateData, training_item
-from fourd_ros.data.partdrag4d_cameras import INPUT_VIEWS, FloatArray, raw_poses, to_world
+from fourd_ros.data.partdrag4d_cameras import INPUT_VIEWS, FloatArray, from_world, raw_poses, to_world
 from fourd_ros.data.partdrag4d_images import Views
 from fourd_ros.part_dynamics.standard_views import (
     SeenPoints,
@@ -54,11 +54,9 @@ class Placement:
 
     def cameras(self, raw: FloatArray) -> FloatArray:
         """Raw poses that show the moved object as they showed it before, shape [V, 4, 4]."""
-        middle = to_world(np.zeros(3))
-        unit = to_world(np.array([1.0, 0, 0]))[0] - middle[0]
         moved = raw.copy()
         moved[:, :3, :3] = self.turn @ raw[:, :3, :3]
-        moved[:, :3, 3] = to_world(self.points((raw[:, :3, 3] - middle) / unit))
+        moved[:, :3, 3] = to_world(self.points(from_world(raw[:, :3, 3])))
         return moved
 
 

@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, parse_flag_from_env
 
 from fourd_ros.errors import InvalidConfig
+from fourd_ros.memory import keep_everything
 from fourd_ros.training.config import TrainingConfig
 from fourd_ros.training.sampler import step_seed
 
@@ -43,6 +44,7 @@ def make_accelerator(config: TrainingConfig, *, uses_all_parameters: bool) -> Ac
             "network and training.gradient_checkpointing make large ones fit"
         )
     torch.set_num_threads(config.threads)
+    keep_everything()
     cpu = config.device == "cpu" or not torch.accelerator.is_available()
     if cpu and config.precision == "fp16":
         raise InvalidConfig("'training.precision' is fp16, which needs a GPU; on the CPU choose bf16 or no")
