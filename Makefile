@@ -8,6 +8,9 @@ BIN := .venv/bin
 STRICT := fourd_ros/geometry fourd_ros/robot fourd_ros/bridge fourd_ros/evaluation
 WORKERS ?= 2
 
+# Buffers in huge pages (glibc 2.35+): in a virtual machine, small pages alone can make torch ten times slower.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 .PHONY: demo test check setup study lock clean
 
 demo:

@@ -35,7 +35,22 @@ FRONT = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, CAM_RADIUS], [0, 0, 0, 1
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("articulated") / "train"
-    run("data", "articulated", folder, "--split", "train", "--objects", 2, "--packed", "--size", 64, "--points", 512)
+    run(
+        "data",
+        "articulated",
+        folder,
+        "--split",
+        "train",
+        "--objects",
+        2,
+        "--packed",
+        "--depth",
+        "--size",
+        64,
+        "--points",
+        512,
+        "--depth",
+    )
     return folder
 
 

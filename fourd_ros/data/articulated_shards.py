@@ -200,6 +200,11 @@ class PackedObject:
         Raises:
             InvalidDataset: the bytes are damaged, or nobody kept the depth.
         """
+        if f"{self.name}/depth" not in self._shard.names:
+            raise InvalidDataset(
+                f"'{self._shard.path}' has no depth of {self.name}; make it with 'fourd data articulated --packed "
+                "--depth', or train with data.reprojected=0"
+            )
         steps = np.stack([self._picture("depth", state, view) for view in self._chosen(views)])
         return np.where(steps > 0, steps / np.float32(_DEPTH_STEPS), np.float32(np.nan)).astype(np.float32)
 

@@ -37,7 +37,7 @@ from fourd_ros.data.partdrag4d_drags import (
     training_drags,
 )
 from fourd_ros.data.partdrag4d_folder import Pair, PartDrag4DFolder, StateName
-from fourd_ros.data.partdrag4d_images import Views, load_views, normalise_colours, on_white, resize
+from fourd_ros.data.partdrag4d_images import Views, load_views, normalise_colours, on_white, resize, windowed
 from fourd_ros.data.point_ply import read_points
 from fourd_ros.errors import InvalidDataset
 
@@ -53,6 +53,7 @@ class ItemOptions:
 
     Args:
         input_size: of the pictures that networks see [pixels].
+        window: the part of pictures that they see: left, top and side as shares.
         output_size: of those that they are compared with [pixels].
         cam_radius: distance of view 0 from the origin of the world.
         imagenet: normalise colours as networks of PartDrag-4D expect; those of Objaverse do not.
@@ -61,6 +62,7 @@ class ItemOptions:
     """
 
     input_size: int = 256
+    window: tuple[float, float, float] = (0.0, 0.0, 1.0)
     output_size: int = 256
     cam_radius: float = CAM_RADIUS
     imagenet: bool = True
@@ -203,7 +205,7 @@ def _item(
     dragged: int | None = None,
 ) -> PartItem:
     poses = normalise_poses(source.views.raw_poses, cam_radius=options.cam_radius)
-    images = resize(on_white(source.views.rgba[:INPUT_VIEWS])[:, :3], options.input_size)
+    images = windowed(on_white(source.views.rgba[:INPUT_VIEWS])[:, :3], options.window, options.input_size)
     input_poses = poses[:INPUT_VIEWS]
     if augmented_by is not None:
         images, input_poses = _augmented(images, input_poses, augmented_by)

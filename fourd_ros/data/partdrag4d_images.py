@@ -69,6 +69,18 @@ def resize(images: Floats, size: int) -> Floats:
     return resized
 
 
+def windowed(images: Floats, window: tuple[float, float, float], size: int) -> Floats:
+    """A square part of pictures, resized as by `resize`.
+
+    Args:
+        images: shape [n, C, H, H].
+        window: left, top and side as shares of H; they are rounded to whole pixels.
+        size: rows and columns afterwards.
+    """
+    left, top, side = (round(share * images.shape[-1]) for share in window)
+    return resize(images[..., top : top + side, left : left + side], size)
+
+
 def normalise_colours(images: Floats) -> Floats:
     """Colours 0..1 [n, 3, H, W] as networks of PartDrag-4D see them; those of Objaverse see them as they are."""
     mean, spread = (np.array(values, np.float32)[:, None, None] for values in (MEAN, SPREAD))

@@ -201,7 +201,7 @@ def network(model: PartDynamics, shards: ArticulatedShards, *, seen: Seen) -> Me
 
     def foretell(case: PartCase) -> Foretold:
         item = shards.object(case.name)
-        views = _views(item, case.state, count=INPUT_VIEWS if seen == "cameras" else 1, with_depth=seen == "drawn")
+        views = views_of(item, case.state, count=INPUT_VIEWS if seen == "cameras" else 1, with_depth=seen == "drawn")
         low, high = item.rest_points.min(axis=0) - MARGIN, item.rest_points.max(axis=0) + MARGIN
         region = (*low.tolist(), *high.tolist()) if seen == "cameras" else (*[-REACH] * 3, *[REACH] * 3)
         scan = ScanOptions(region=region, start_gap=REACH)
@@ -216,7 +216,7 @@ def network(model: PartDynamics, shards: ArticulatedShards, *, seen: Seen) -> Me
     return foretell
 
 
-def _views(item: PackedObject, state: int, *, count: int, with_depth: bool) -> dict[str, View]:
+def views_of(item: PackedObject, state: int, *, count: int, with_depth: bool) -> dict[str, View]:
     """What the first cameras see, in the frame of the object."""
     chosen = list(range(count))
     images, raw = item.images(state, chosen), raw_poses(item.poses[chosen])

@@ -87,9 +87,9 @@ class PartDynamics:
         """The object after drags.
 
         Args:
-            images: on white, 0..1, shape [V, 3, S, S].
+            images: the window of pictures that the network sees, on white, 0..1, shape [V, 3, S, S].
             poses: of their cameras in the world of the network, OpenGL axes, shape [V, 4, 4].
-            start: pixels (x, y) of a grid of 512 where drags begin, in every view, shape [V, N, 2].
+            start: pixels (x, y) of a grid of 512 over whole pictures where drags begin, in every view, shape [V, N, 2].
             end: where these points go, the same shape.
 
         Raises:
@@ -102,7 +102,7 @@ class PartDynamics:
             torch.from_numpy(np.ascontiguousarray(each, np.float32))[None].to(self._device)
             for each in (images, poses, start, end)
         ]
-        rays = pluecker_rays(given[1], size=sizes.input_size, fovy=sizes.fovy)
+        rays = pluecker_rays(given[1], size=sizes.input_size, fovy=sizes.fovy, window=sizes.window)
         drags = (places.clamp(0, GRID - 1) for places in given[2:])
         return Gaussians.from_tensor(self.network(network_input(given[0], rays, colours=sizes.colours), *drags)[0])
 

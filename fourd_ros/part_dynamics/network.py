@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fourd_ros.errors import InvalidModel
+from fourd_ros.part_dynamics.drag_maps import GRID
 from fourd_ros.part_dynamics.gaussians import CHANNELS, OPACITY, POSITION, RGB, ROTATION, SCALE
+from fourd_ros.part_dynamics.rays import WHOLE, Window
 from fourd_ros.part_dynamics.unet import MultiViewUNet
 
 IMAGE_CHANNELS, RAY_CHANNELS = 3, 6
@@ -33,9 +35,12 @@ class PartNetworkConfig:
         drags: whether it is told drags; without it is LGM, which shows the object as it is.
         transposed_drags: maps of drags are transposed against the image, as in what is published.
         drag_unit: pixels of the grid of drags that are a radian of their slowest feature.
+        anchored: positions are told from where the rays of pixels pass the origin, so that a network need not learn
+            where its cameras stand; what is published tells them from the origin itself.
         views: of an object.
         colours: how images are normalised.
-        fovy: vertical opening angle that the rays have [deg].
+        window: the part of the pictures that is seen: left, top and side as shares of them.
+        fovy: vertical opening angle that the rays of whole pictures have [deg].
         cam_radius: distance of the first camera from the origin of the world of the Gaussians [its unit].
         num_drags: that it was trained with.
     """
@@ -49,8 +54,10 @@ class PartNetworkConfig:
     drags: bool = True
     transposed_drags: bool = True
     drag_unit: float = 1.0
+    anchored: bool = False
     views: int = 4
     colours: Colours = "imagenet"
+    window: Window = WHOLE
     fovy: float = 49.1
     cam_radius: float = 2.4
     num_drags: int = 10
@@ -121,29 +128,55 @@ class PartNetwork(nn.Module):
 
         Args:
             images: normalised colours and rays, shape [B, views, 9, S, S].
-            start: pixels (x, y) of 0..511 where drags begin, in each view, shape [B, views, N, 2]; None for a network
-                without drags.
+            start: pixels (x, y) of 0..511 of the whole pictures where drags begin, in each view, shape
+                [B, views, N, 2]; None for a network without drags.
             end: where these points go, the same shape.
 
         Returns:
             Positions, opacity, scales, quaternions (w, x, y, z) and colours in the order view, row, column; shape
             [B, views * s * s, 14].
         """
-        return activated(torch.unflatten(self.maps(images, start, end), 0, (len(images), -1)))
+        maps = torch.unflatten(self.maps(images, start, end), 0, (len(images), -1))
+        return activated(maps, anchors(images, self.settings.splat_size) if self.settings.anchored else None)
 
     def maps(self, images: Tensor, start: Tensor | None = None, end: Tensor | None = None) -> Tensor:
         """The same before activation, shape [B * views, 14, s, s]."""
-        drags = [None if places is None else places.flatten(0, 1) for places in (start, end)]
+        drags = [None if places is None else self._in_window(places).flatten(0, 1) for places in (start, end)]
         out: Tensor = self.conv(self.unet(images.flatten(0, 1), *drags))
         return out
 
+    def _in_window(self, places: Tensor) -> Tensor:
+        """Pixels of whole pictures in the grid of 512 over the window; outside of it on its rim."""
+        if self.settings.window == WHOLE:
+            return places
+        left, top, side = self.settings.window
+        begin = places.new_tensor([left * GRID, top * GRID])
+        return ((places - begin) / side).clamp(0, GRID - 1)
 
-def activated(maps: Tensor) -> Tensor:
-    """Maps [B, views, 14, s, s] to Gaussians [B, views * s * s, 14], float32."""
+
+def anchors(images: Tensor, size: int) -> Tensor:
+    """Points of the pixels' rays that are nearest to the origin of the world.
+
+    Args:
+        images: colours and rays, shape [B, views, 9, S, S].
+        size: rows and columns of the maps, s.
+
+    Returns:
+        In the order view, row, column, shape [B, views * s * s, 3], float32.
+    """
+    rays = functional.adaptive_avg_pool2d(images[:, :, IMAGE_CHANNELS:].float().flatten(0, 1), size)
+    moment, direction = torch.unflatten(rays, 0, (len(images), -1)).movedim(2, -1).flatten(1, 3).chunk(2, dim=-1)
+    return torch.linalg.cross(direction, moment) / direction.square().sum(-1, keepdim=True)
+
+
+def activated(maps: Tensor, anchor: Tensor | None = None) -> Tensor:
+    """Maps [B, views, 14, s, s] to Gaussians [B, views * s * s, 14], float32; positions are told from `anchor`
+    [B, views * s * s, 3] where there is one."""
     raw = maps.float().movedim(2, -1).flatten(1, 3)
+    position = raw[..., POSITION] if anchor is None else anchor + raw[..., POSITION]
     return torch.cat(
         [
-            raw[..., POSITION].clamp(-1, 1),
+            position.clamp(-1, 1),
             raw[..., OPACITY, None].sigmoid(),
             SCALE_UNIT * functional.softplus(raw[..., SCALE]),
             functional.normalize(raw[..., ROTATION], dim=-1),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fourd_ros.data.partdrag4d_cameras import TARGET, TRUE_FOV, FloatArray, from_world, normalise_poses
-from fourd_ros.data.partdrag4d_images import on_white
+from fourd_ros.data.partdrag4d_images import on_white, windowed
 from fourd_ros.errors import InvalidImage
 from fourd_ros.geometry.transforms import apply, invert, look_at
 from fourd_ros.part_dynamics.drags import SpaceDrags, in_views
@@ -22,6 +22,9 @@ from fourd_ros.records import View
 
 Floats = NDArray[np.float32]
 ViewSource = Literal["drawn", "cameras"]
+FINER = 2
+"""Whole pictures are made with so many times the pixels that the network sees of its window."""
+
 Checkpoint = Callable[[float], object]
 """Takes the share that is done; what it raises ends the work."""
 
@@ -87,7 +90,7 @@ class PartQuestion:
         self.frame = self._placed(views)
         self.views = self._seen(views)
         self.drags = self._spread(drags)
-        self._start, _ = self._pixels(1.0)
+        self._start, _ = self.pixels(1.0)
 
     def answer(self, checkpoint: Checkpoint = lambda _: None) -> Iterator[PartMotion]:
         """The motion after every step, in the frame of the views.
@@ -102,7 +105,7 @@ class PartQuestion:
         before = self._model.gaussians(self.views.images, poses, self._start, self._start)
         for step in range(1, steps + 1):
             checkpoint(step / (steps + 1))
-            _, end = self._pixels(step / steps)
+            _, end = self.pixels(step / steps)
             after = self._model.gaussians(self.views.images, poses, self._start, end)
             yield motion_between(before, after).carried(to_fixed)
 
@@ -119,19 +122,22 @@ class PartQuestion:
         if self._options.views == "drawn":
             if self.scan is None:
                 raise InvalidImage("no camera has depth, so no views can be drawn; set views to 'cameras'")
-            rgba = draw_standard_views(_points_of(self.scan, self.frame), size=sizes.input_size)
-            return NetworkViews(images=on_white(rgba)[:, :3], raw=standard_cameras()[: sizes.views], drawn=True)
+            rgba = draw_standard_views(_points_of(self.scan, self.frame), size=FINER * sizes.input_size)
+            images = windowed(on_white(rgba)[:, :3], sizes.window, sizes.input_size)
+            return NetworkViews(images=images, raw=standard_cameras()[: sizes.views], drawn=True)
         chosen = list(views.values())[: sizes.views]
         if len(chosen) < sizes.views:
             raise InvalidImage(f"{len(chosen)} cameras; the network needs {sizes.views}, or draw the views from depth")
         target = self.frame.from_object(from_world(np.array(TARGET)))
         turned = [look_at(view.T_world_camera[:3, 3], target) for view in chosen]
         images = [
-            _turned_picture(view, pose, self._mask(view), size=sizes.input_size)
+            _turned_picture(view, pose, self._mask(view), size=FINER * sizes.input_size)
             for view, pose in zip(chosen, turned, strict=True)
         ]
         return NetworkViews(
-            images=np.stack(images), raw=np.stack([self.frame.raw_pose(pose) for pose in turned]), drawn=False
+            images=windowed(np.stack(images), sizes.window, sizes.input_size),
+            raw=np.stack([self.frame.raw_pose(pose) for pose in turned]),
+            drawn=False,
         )
 
     def _mask(self, view: View) -> NDArray[np.bool_]:
@@ -148,7 +154,8 @@ class PartQuestion:
         rng = np.random.default_rng(self._options.seed)
         return drags.spread(surface, rng, count=self._model.network.settings.num_drags)
 
-    def _pixels(self, share: float) -> tuple[Floats, Floats]:
+    def pixels(self, share: float) -> tuple[Floats, Floats]:
+        """Where drags begin and end in every view after a share of their way, shape [V, N, 2]; see `in_views`."""
         part = self.drags.part(share)
         start, end = (self.frame.to_object(points) for points in (part.start, part.start + part.displacement))
         return in_views(start, end, self.views.raw)

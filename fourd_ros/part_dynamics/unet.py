@@ -15,6 +15,15 @@ SKIP_SCALE = 0.5**0.5
 DOWN_LAYERS, UP_LAYERS = 2, 3
 
 
+def _activated(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """SiLU of what is normalised, in the type that `x` has; autocast would take both to float32 and back, which costs
+    a CPU as much as the convolutions."""
+    if x.device.type != "cpu" or x.dtype == torch.float32:
+        return functional.silu(norm(x))
+    with torch.autocast("cpu", enabled=False):
+        return functional.silu(functional.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps))
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut.
 
@@ -31,8 +40,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape [V, C, H, W]."""
-        hidden = self.conv1(functional.silu(self.norm1(x)))
-        hidden = self.conv2(functional.silu(self.norm2(hidden)))
+        hidden = self.conv1(_activated(self.norm1, x))
+        hidden = self.conv2(_activated(self.norm2, hidden))
         out: Tensor = (hidden + self.shortcut(x)) * SKIP_SCALE
         return out
 

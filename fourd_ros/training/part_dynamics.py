@@ -51,7 +51,7 @@ class PartDataSettings:
     reprojected: float = setting(
         0.5, "share of samples whose views are drawn from one picture with depth", minimum=0.0, maximum=1.0
     )
-    position_weight: float = setting(10.0, "of where Gaussians are, beside how they look", minimum=0.0)
+    position_weight: float = setting(30.0, "of where Gaussians are, beside how they look", minimum=0.0)
     moving_weight: float = setting(4.0, "of those that move, beside those that do not", minimum=0.0)
     per_view: bool = setting(True, "drags as every view sees them; false: as the first one does, as in the original")
     target_views: int = setting(2, "views of the target in a sample", minimum=1)
@@ -67,8 +67,12 @@ class PartNetworkSettings:
     down_attention: tuple[bool, ...] = setting((False, False, False, True), "which levels look at all views")
     up_channels: tuple[int, ...] = setting((160, 96, 64), "of the levels on the way up")
     up_attention: tuple[bool, ...] = setting((True, False, False), "which of those look at all views")
+    window: tuple[float, float, float] = setting(
+        (0.15625, 0.0, 0.6875), "left, top and side of what is seen of pictures, as shares of them"
+    )
     drags: int = setting(10, "of a sample", minimum=1)
     transposed_drags: bool = setting(False, "maps of drags are transposed against the image, as in the original")
+    anchored: bool = setting(True, "positions are told from the rays of pixels; false in the original")
     drag_unit: float = setting(512.0, "pixels in a radian of the slowest feature; 1 in the original", minimum=1.0)
 
 
@@ -158,8 +162,10 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
             fovy=TRUE_FOV,
             cam_radius=CAM_RADIUS,
             num_drags=settings.drags,
+            window=settings.window,
             transposed_drags=settings.transposed_drags,
             drag_unit=settings.drag_unit,
+            anchored=settings.anchored,
         )
 
     @cached_property
@@ -173,6 +179,7 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
         data, sizes = self.config.data, self._network_config
         options = ItemOptions(
             input_size=sizes.input_size,
+            window=sizes.window,
             output_size=sizes.input_size,
             cam_radius=sizes.cam_radius,
             imagenet=False,
@@ -186,6 +193,7 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
             ReprojectedItems(items, share=data.reprojected),
             splat_size=sizes.splat_size,
             fovy=TRUE_FOV,
+            window=sizes.window,
             still=data.still,
             single=data.single,
             weights=TargetWeights(position=data.position_weight, moving=data.moving_weight),
@@ -194,7 +202,7 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
     def _predict(self, network: torch.nn.Module, batch: Batch) -> Tensor:
         sizes = self._network_config
         with torch.autocast(batch["poses"].device.type, enabled=False):
-            rays = pluecker_rays(batch["poses"].float(), size=sizes.input_size, fovy=sizes.fovy)
+            rays = pluecker_rays(batch["poses"].float(), size=sizes.input_size, fovy=sizes.fovy, window=sizes.window)
             images = network_input(batch["images"], rays, colours=sizes.colours)
         predicted: Tensor = network(images, batch["start"], batch["end"])
         return predicted

@@ -26,9 +26,9 @@ class PlacementErrors:
         shift: standard deviation of where it stands [its half size].
     """
 
-    turn: float = 30.0
-    scale: float = 0.15
-    shift: float = 0.06
+    turn: float = 12.0
+    scale: float = 0.1
+    shift: float = 0.04
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +87,7 @@ class ReprojectedItems:
         placement = Placement.drawn(rng, self._errors)
         seen = self._seen(index, int(rng.integers(2)), placement)
         return training_item(
-            _placed(source, placement, seen, self._items.options.input_size),
+            _placed(source, placement, seen),
             _placed(target, placement),
             rng,
             self._items.options,
@@ -103,13 +103,15 @@ class ReprojectedItems:
         return SeenPoints(positions=placement.points(seen.positions), rgb=seen.rgb, pitch=placement.scale * seen.pitch)
 
 
-def _placed(state: StateData, placement: Placement, seen: SeenPoints | None = None, size: int = 0) -> StateData:
+def _placed(state: StateData, placement: Placement, seen: SeenPoints | None = None) -> StateData:
     """A state whose object is moved; with `seen`, before the standard cameras, which show only that."""
     points, standard = placement.points(state.points).astype(np.float32), standard_cameras()
     if seen is None:
         views = replace(state.views, raw_poses=placement.cameras(state.views.raw_poses), first_pose=standard[0])
     else:
         views = Views(
-            rgba=draw_standard_views(seen, size=size), raw_poses=standard[:INPUT_VIEWS], first_pose=standard[0]
+            rgba=draw_standard_views(seen, size=state.views.rgba.shape[1]),
+            raw_poses=standard[:INPUT_VIEWS],
+            first_pose=standard[0],
         )
     return replace(state, views=views, points=points)

@@ -10,6 +10,7 @@ from scipy import ndimage
 from fourd_ros.data.partdrag4d import PartItem
 from fourd_ros.data.partdrag4d_drags import Drags
 from fourd_ros.part_dynamics.gaussians import CHANNELS, OPACITY, POSITION, RGB, ROTATION, SCALE
+from fourd_ros.part_dynamics.rays import WHOLE, Window
 from fourd_ros.part_dynamics.standard_views import FOOTPRINT
 from fourd_ros.training.task import Sample
 
@@ -72,6 +73,7 @@ def surface_targets(
     *,
     size: int,
     fovy: float,
+    window: Window = WHOLE,
     weights: TargetWeights = TargetWeights(),
 ) -> GaussianTargets:
     """Gaussians on the surface that pixels show, where that has moved to.
@@ -80,23 +82,24 @@ def surface_targets(
     alone, and in the order that the loss of the first stage needs.
 
     Args:
-        images: of the input views, 0..1, shape [V, 3, S, S].
+        images: of the input views, their window, 0..1, shape [V, 3, S, S].
         poses: of their cameras, OpenGL axes, shape [V, 4, 4].
         before: points on the surface as the views show it, shape [P, 3].
         after: the same points after the motion.
         size: s, rows and columns of a map.
-        fovy: of the pictures [deg].
+        fovy: of whole pictures [deg].
+        window: the part of them that is seen.
         weights: of their channels.
     """
     length = np.linalg.norm(after - before, axis=1)
     values = np.zeros((len(poses), size, size, CHANNELS), np.float32)
     weight, travel = np.zeros_like(values), np.zeros(values.shape[:-1], np.float32)
     for view, pose in enumerate(poses):
-        index, depth = _nearest_points(before, pose, size, fovy)
+        index, depth = _nearest_points(before, pose, size, fovy, window)
         seen = index >= 0
         values[view, seen, POSITION] = after[index[seen]]
         values[view, ..., OPACITY] = seen
-        pitch = 2 * np.tan(np.deg2rad(fovy) / 2) / size
+        pitch = 2 * np.tan(np.deg2rad(fovy) / 2) * window[2] / size
         values[view, seen, SCALE] = (FOOTPRINT * pitch * depth[seen])[:, None]
         values[view, ..., ROTATION.start] = 1
         values[view, ..., RGB] = _shrunk(images[view], size)
@@ -117,7 +120,8 @@ class PartSamples:
     Args:
         items: pairs of states.
         splat_size: rows and columns of the maps of Gaussians.
-        fovy: of the pictures [deg].
+        fovy: of whole pictures [deg].
+        window: the part of them that is seen.
         still: share of samples whose drags have no length, so that the network also shows what is.
         single: share of samples with one drag alone, as a user gives it; it is told as often as others are many.
         weights: of the channels.
@@ -130,10 +134,11 @@ class PartSamples:
         splat_size: int,
         fovy: float,
         still: float,
+        window: Window = WHOLE,
         single: float = 0.0,
         weights: TargetWeights = TargetWeights(),
     ) -> None:
-        self._items, self._splat_size, self._fovy = items, splat_size, fovy
+        self._items, self._splat_size, self._fovy, self._window = items, splat_size, fovy, window
         self._still, self._single, self._weights = still, single, weights
 
     def __len__(self) -> int:
@@ -154,6 +159,7 @@ class PartSamples:
                 after,
                 size=self._splat_size,
                 fovy=self._fovy,
+                window=self._window,
                 weights=self._weights,
             )
         else:
@@ -185,14 +191,14 @@ def alone(drags: Drags) -> Drags:
 
 
 def _nearest_points(
-    points: Floats, pose: Floats, size: int, fovy: float
+    points: Floats, pose: Floats, size: int, fovy: float, window: Window
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Index of the nearest point in each cell, -1 where there is none, and its depth; shape [size, size] each."""
     local = (points.astype(np.float64) - pose[:3, 3]) @ pose[:3, :3]
     depth = -local[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
-        pixels = (local[:, :2] * (1, -1) / depth[:, None] / np.tan(np.deg2rad(fovy) / 2) + 1) * size / 2
-    cells = np.floor(pixels)
+        shares = (local[:, :2] * (1, -1) / depth[:, None] / np.tan(np.deg2rad(fovy) / 2) + 1) / 2
+    cells = np.floor((shares - window[:2]) / window[2] * size)
     inside = np.flatnonzero((depth > 0) & (cells >= 0).all(axis=1) & (cells < size).all(axis=1))
     order = inside[np.argsort(-depth[inside], kind="stable")]  # the nearest is written last
     column, row = cells[order].astype(np.int64).T
