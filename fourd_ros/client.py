@@ -9,24 +9,39 @@ with PolicyEvaluatorClient.connect() as evaluator:
     results = evaluator.evaluate(["scripted"], ["push"], starts=50, output_name="push").result().results
     for row in results:
         print(row.policy, row.rate, row.truth_rate)
+
+with PartDynamicsClient.connect() as parts:
+    pulled = parts.pull(SpaceDrags(start=handle, displacement=way), frame="world").result()
+    print(pulled.joint_type, pulled.axis, pulled.amount)
 """
 
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from action_msgs.msg import GoalStatus
-from fourd_msgs.action import EvaluatePolicy, Imagine
+from fourd_msgs.action import EvaluatePolicy, Imagine, PredictPartMotion
 from fourd_msgs.msg import Rollout, RolloutFrame
 from fourd_msgs.srv import GetRolloutFrames
 from rclpy.node import Node
 
+from fourd_ros.bridge.part_motion import drag_message
 from fourd_ros.bridge.times import ns_to_stamp, seconds_to_duration
 from fourd_ros.bridge.trajectories import trajectory_to_message
 from fourd_ros.goal_client import GoalClient, GoalFailed, PendingGoal, ServerUnavailable
+from fourd_ros.part_dynamics.drags import SpaceDrags
 from fourd_ros.records import RobotTrajectory
 
-__all__ = ["EvaluationFailed", "ImagineFailed", "PolicyEvaluatorClient", "ServerUnavailable", "WorldModelClient"]
+__all__ = [
+    "EvaluationFailed",
+    "ImagineFailed",
+    "PartDynamicsClient",
+    "PartMotionFailed",
+    "PolicyEvaluatorClient",
+    "ServerUnavailable",
+    "WorldModelClient",
+]
 
 ALL_FIELDS = GetRolloutFrames.Request.IMAGE | GetRolloutFrames.Request.POINTS | GetRolloutFrames.Request.OBSERVED
 
@@ -35,6 +50,12 @@ class ImagineFailed(GoalFailed):
     """A question without an answer; the codes are those of ``fourd_msgs/action/Imagine``."""
 
     kind = "imagine_failed"
+
+
+class PartMotionFailed(GoalFailed):
+    """Drags without an answer; the codes are those of ``fourd_msgs/action/PredictPartMotion``."""
+
+    kind = "part_motion_failed"
 
 
 class EvaluationFailed(GoalFailed):
@@ -217,6 +238,60 @@ class PolicyEvaluatorClient(GoalClient):
             with_truth=with_truth,
             output_name=output_name,
             resume=resume,
+        )
+        return self.send(goal, read=lambda result: result, feedback=feedback)
+
+
+class PartDynamicsClient(GoalClient):
+    """Wraps the action of one part dynamics node.
+
+    Args:
+        node: a node that somebody spins, in another thread than the one that waits here.
+        name: name of the part dynamics node, with its namespace where it has one.
+    """
+
+    action_type, action_name, graph, failure = (
+        PredictPartMotion,
+        "predict_part_motion",
+        "part_dynamics",
+        PartMotionFailed,
+    )
+
+    def __init__(self, node: Node, *, name: str = "part_dynamics") -> None:
+        super().__init__(node, name=name)
+
+    def pull(
+        self,
+        drags: SpaceDrags,
+        *,
+        frame: str,
+        observation_stamp_ns: int = 0,
+        steps: int = 0,
+        deadline: float = 0.0,
+        return_points: bool = True,
+        feedback: Callable[[Any], None] | None = None,
+    ) -> PendingGoal[Any]:
+        """Ask what moves when an object is dragged so; returns at once. The answer is a ``PredictPartMotion.Result``.
+
+        Args:
+            drags: such as a user draws them, or `gripper_drag` makes them of the path of a gripper.
+            frame: of the drags, in TF.
+            observation_stamp_ns: of the images to look at [ns]; 0 for the newest.
+            steps: of the motion; 0 for the node's default.
+            deadline: the answer has to be there so long after acceptance [s]; 0 for none.
+            return_points: fill in the moved points.
+            feedback: called with every ``PredictPartMotion.Feedback``.
+        """
+        radii = np.zeros(len(drags)) if drags.radius is None else drags.radius
+        goal = PredictPartMotion.Goal(
+            drags=[
+                drag_message(frame, *each, stamp_ns=observation_stamp_ns)
+                for each in zip(drags.start, drags.displacement, radii, strict=True)
+            ],
+            observation_stamp=ns_to_stamp(observation_stamp_ns),
+            steps=steps,
+            deadline=seconds_to_duration(deadline),
+            return_points=return_points,
         )
         return self.send(goal, read=lambda result: result, feedback=feedback)
 

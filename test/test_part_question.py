@@ -8,7 +8,7 @@ import pytest
 from part_rig import EYES, FRONT, HIGH, LOW, small_network, view
 
 from fourd_ros.data.partdrag4d_cameras import normalise_poses
-from fourd_ros.errors import FourdError, InvalidDrag, InvalidImage
+from fourd_ros.errors import FourdError, InvalidDrag, NoObservation
 from fourd_ros.geometry.transforms import from_parts, rotation_about
 from fourd_ros.part_dynamics.drags import MAX_DRAGS, SpaceDrags, gripper_drag, in_views
 from fourd_ros.part_dynamics.joint_fit import Joint, JointType
@@ -148,12 +148,12 @@ BAD: dict[str, tuple[Callable[[PartDynamics], object], type[FourdError], str]] =
     ),
     "no depth to draw from": (
         lambda model: PartQuestion(model, {"c": view(with_depth=False)}, drags()),
-        InvalidImage,
+        NoObservation,
         "no camera has depth",
     ),
     "too few cameras": (
         lambda model: PartQuestion(model, {"c": view()}, drags(), options=QuestionOptions(views="cameras")),
-        InvalidImage,
+        NoObservation,
         "1 cameras; the network needs 4",
     ),
     "a region that is no box": (lambda _: parse_region([0, 0, 0, 1, 1, -1]), InvalidDrag, "region"),

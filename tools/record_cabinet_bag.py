@@ -16,7 +16,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from fourd_msgs.msg import Drag
-from geometry_msgs.msg import Point, TransformStamped, Vector3
+from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -26,6 +26,7 @@ from tqdm import tqdm
 from fourd_ros.bridge.cameras import camera_to_info
 from fourd_ros.bridge.images import array_to_image
 from fourd_ros.bridge.joints import make_joint_state
+from fourd_ros.bridge.part_motion import drag_message
 from fourd_ros.bridge.tf import make_transform
 from fourd_ros.bridge.times import make_header, ns_to_stamp
 from fourd_ros.data.articulation import SLIDES
@@ -140,12 +141,7 @@ class Stage:
         points = self._camera.rays()[rows, columns] * depth[rows, columns, None]
         world = points @ self._pose[:3, :3].T + self._pose[:3, 3]
         start = world[np.argmin(np.linalg.norm(world - np.median(world, axis=0), axis=1))]
-        way = self.opened * self._axis
-        return Drag(
-            header=make_header(stamp_ns, WORLD),
-            start=Point(**dict(zip("xyz", start.tolist(), strict=True))),
-            displacement=Vector3(**dict(zip("xyz", way.tolist(), strict=True))),
-        )
+        return drag_message(WORLD, start, self.opened * self._axis, stamp_ns=stamp_ns)
 
     def _state(self, amount: float, stamp_ns: int) -> JointState:
         return make_joint_state(make_header(stamp_ns, ""), ["drawer_joint"], [amount])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fourd_ros.bridge.buffers import append_bytes
 from fourd_ros.bridge.clouds import FIRST_OBJECT_LABEL, FLOAT32, STATIC_LABEL, UINT32, empty_cloud
-from fourd_ros.bridge.times import stamp_to_ns
+from fourd_ros.bridge.times import make_header, stamp_to_ns
 from fourd_ros.errors import InvalidDrag
 from fourd_ros.geometry.transforms import apply
 
@@ -60,6 +60,35 @@ class DragArrays:
     start: FloatArray
     displacement: FloatArray
     radius: FloatArray
+
+
+def drag_message(
+    frame: str,
+    start: NDArray[np.floating],
+    displacement: NDArray[np.floating],
+    radius: float = 0.0,
+    *,
+    stamp_ns: int = 0,
+) -> Any:
+    """``fourd_msgs/Drag``.
+
+    Args:
+        frame: of both vectors.
+        start: where it is grabbed [m], shape [3].
+        displacement: how far it is pulled [m], shape [3].
+        radius: of the grip [m]; 0 for the server's default.
+        stamp_ns: of the observation that shows the point [ns]; 0 for the newest.
+    """
+    from fourd_msgs.msg import Drag
+    from geometry_msgs.msg import Point, Vector3
+
+    place, way = ([float(number) for number in vector] for vector in (start, displacement))
+    return Drag(
+        header=make_header(stamp_ns, frame),
+        start=Point(x=place[0], y=place[1], z=place[2]),
+        displacement=Vector3(x=way[0], y=way[1], z=way[2]),
+        radius=float(radius),
+    )
 
 
 def drags_to_arrays(drags: Sequence[Any], lookup: Lookup, *, stamp_ns: int, radius: float) -> DragArrays:

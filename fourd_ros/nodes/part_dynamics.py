@@ -16,7 +16,7 @@ from fourd_ros.bridge.parameters import parameter
 from fourd_ros.bridge.part_motion import drags_to_arrays, motion_markers, moved_cloud
 from fourd_ros.bridge.qos import RESULT
 from fourd_ros.bridge.times import make_header, stamp_to_ns
-from fourd_ros.errors import TooLarge
+from fourd_ros.errors import MissingCamera, NoObservation, TooLarge
 from fourd_ros.model_io.folder import find_model
 from fourd_ros.nodes.base import ClockJump, FourdNode, run
 from fourd_ros.nodes.camera_parameters import CameraParameters
@@ -150,13 +150,16 @@ class PartDynamicsNode(FourdNode):
         return steps
 
     def _observe(self, goal: PartGoal) -> Observation:
-        return self._watch.observer.observe(
-            None,
-            frame=self.parameters.fixed_frame,
-            stamp_ns=stamp_to_ns(goal.request.observation_stamp),
-            timeout=self.parameters.observation_timeout,
-            checkpoint=goal.check_time,
-        )
+        try:
+            return self._watch.observer.observe(
+                None,
+                frame=self.parameters.fixed_frame,
+                stamp_ns=stamp_to_ns(goal.request.observation_stamp),
+                timeout=self.parameters.observation_timeout,
+                checkpoint=goal.check_time,
+            )
+        except MissingCamera as error:
+            raise NoObservation(str(error)) from error
 
     def _question(self, request: Any, observation: Observation, steps: int) -> PartQuestion:
         settings, transforms = self.parameters, self._watch.observer.transforms

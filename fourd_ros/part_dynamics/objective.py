@@ -62,6 +62,7 @@ def appearance_loss(
     masks: Tensor,
     *,
     perceptual: Perceptual | None = None,
+    perceptual_size: int = LPIPS_SIZE,
     backend: Backend | str = "auto",
 ) -> Appearance:
     """Errors of rendered pictures.
@@ -71,7 +72,8 @@ def appearance_loss(
         cameras: V of each object.
         pictures: true ones, 0..1, shape [B, V, 3, S, S].
         masks: where they show the object, 0..1, shape [B, V, 1, S, S].
-        perceptual: LPIPS; both pictures are made 256 x 256 for it.
+        perceptual: LPIPS.
+        perceptual_size: rows and columns that pictures get for it; 256 in the original.
         backend: of the rasteriser.
     """
     rendered = [
@@ -83,19 +85,17 @@ def appearance_loss(
     return Appearance(
         rgb=(made - true).square().mean(dim=(1, 2, 3, 4)),
         alpha=(covered - masks).square().mean(dim=(1, 2, 3, 4)),
-        perceptual=_perceptual(made, true, perceptual),
+        perceptual=_perceptual(made, true, perceptual, perceptual_size),
         pictures=made,
         covered=covered,
     )
 
 
-def _perceptual(made: Tensor, true: Tensor, perceptual: Perceptual | None) -> Tensor:
+def _perceptual(made: Tensor, true: Tensor, perceptual: Perceptual | None, size: int) -> Tensor:
     if perceptual is None:
         return made.new_zeros(len(made))
     one, other = (
-        functional.interpolate(
-            images.flatten(0, 1) * 2 - 1, (LPIPS_SIZE, LPIPS_SIZE), mode="bilinear", align_corners=False
-        )
+        functional.interpolate(images.flatten(0, 1) * 2 - 1, (size, size), mode="bilinear", align_corners=False)
         for images in (made, true)
     )
     return perceptual(other, one).unflatten(0, (len(made), -1)).mean(dim=1)

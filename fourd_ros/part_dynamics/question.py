@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from fourd_ros.data.partdrag4d_cameras import TARGET, TRUE_FOV, FloatArray, from_world, normalise_poses
 from fourd_ros.data.partdrag4d_images import on_white, windowed
-from fourd_ros.errors import InvalidImage
+from fourd_ros.errors import NoObservation
 from fourd_ros.geometry.transforms import apply, invert, look_at
 from fourd_ros.part_dynamics.drags import SpaceDrags, in_views
 from fourd_ros.part_dynamics.model import PartDynamics, PartMotion, motion_between
@@ -73,7 +73,7 @@ class PartQuestion:
 
     Raises:
         InvalidDrag: a drag is off the object, behind the camera or outside of the first view.
-        InvalidImage: too few cameras, or no depth where it is needed.
+        NoObservation: too few cameras, or no depth where it is needed.
     """
 
     def __init__(
@@ -114,20 +114,20 @@ class PartQuestion:
             return ObjectFrame.around(self.scan.points, self.scan.eye)
         region = self._options.scan.region
         if not region:
-            raise InvalidImage("no camera has depth; needed is one that has, or the region that the object fills")
+            raise NoObservation("no camera has depth; needed is one that has, or the region that the object fills")
         return ObjectFrame.of_region(region, next(iter(views.values())).T_world_camera[:3, 3])
 
     def _seen(self, views: Mapping[str, View]) -> NetworkViews:
         sizes = self._model.network.settings
         if self._options.views == "drawn":
             if self.scan is None:
-                raise InvalidImage("no camera has depth, so no views can be drawn; set views to 'cameras'")
+                raise NoObservation("no camera has depth, so no views can be drawn; set views to 'cameras'")
             rgba = draw_standard_views(_points_of(self.scan, self.frame), size=FINER * sizes.input_size)
             images = windowed(on_white(rgba)[:, :3], sizes.window, sizes.input_size)
             return NetworkViews(images=images, raw=standard_cameras()[: sizes.views], drawn=True)
         chosen = list(views.values())[: sizes.views]
         if len(chosen) < sizes.views:
-            raise InvalidImage(f"{len(chosen)} cameras; the network needs {sizes.views}, or draw the views from depth")
+            raise NoObservation(f"{len(chosen)} cameras; the network needs {sizes.views}, or draw the views from depth")
         target = self.frame.from_object(from_world(np.array(TARGET)))
         turned = [look_at(view.T_world_camera[:3, 3], target) for view in chosen]
         images = [

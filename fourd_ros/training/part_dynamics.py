@@ -17,12 +17,12 @@ from fourd_ros.data.partdrag4d import ItemOptions, PackedPartDataset
 from fourd_ros.data.partdrag4d_cameras import CAM_RADIUS, TRUE_FOV
 from fourd_ros.data.partdrag4d_drags import DragOptions
 from fourd_ros.model_io.card import ModelCard
-from fourd_ros.model_io.folder import write_model
+from fourd_ros.model_io.folder import find_model, write_model
 from fourd_ros.model_io.loading import load_component
 from fourd_ros.part_dynamics.conversion import COMPONENT
 from fourd_ros.part_dynamics.gaussians import POSITION
 from fourd_ros.part_dynamics.network import PartNetwork, PartNetworkConfig, network_input
-from fourd_ros.part_dynamics.objective import appearance_loss, motion_loss
+from fourd_ros.part_dynamics.objective import Perceptual, appearance_loss, motion_loss
 from fourd_ros.part_dynamics.rays import pluecker_rays
 from fourd_ros.part_dynamics.splat_camera import SplatCamera
 from fourd_ros.training.config import TaskConfig
@@ -31,6 +31,7 @@ from fourd_ros.training.part_samples import PartSamples, TargetWeights
 from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
 
+LPIPS_COMPONENT = "network"
 SHOWN = 4
 """Objects in the pictures of a validation."""
 
@@ -81,6 +82,10 @@ class PartDynamicsConfig(TaskConfig):
     """Everything that a run needs."""
 
     stage: Literal["motion", "appearance"] = setting("motion", "Gaussians themselves, or pictures of them")
+    perceptual: str | None = setting(
+        "lpips_alex", "LPIPS of the second stage: a model folder or the name of a shipped one; null: none"
+    )
+    perceptual_size: int = setting(64, "of the pictures that it compares; 256 in the original", minimum=21)
     data: PartDataSettings = setting(PartDataSettings, "what is trained on")
     network: PartNetworkSettings = setting(PartNetworkSettings, "what is trained")
 
@@ -110,9 +115,17 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
         if self.config.stage == "motion":
             per_sample = motion_loss(predicted, batch["gaussians"], batch["weight"])
             return Loss(per_sample=per_sample)
-        seen = appearance_loss(predicted, self._cameras(batch), batch["target_images"], batch["target_masks"])
+        seen = appearance_loss(
+            predicted,
+            self._cameras(batch),
+            batch["target_images"],
+            batch["target_masks"],
+            perceptual=self._perceptual(predicted.device),
+            perceptual_size=self.config.perceptual_size,
+        )
+        terms = {"rgb": seen.rgb, "alpha": seen.alpha, "perceptual": seen.perceptual}
         # Samples whose drags have no length have no view of what they reach.
-        return Loss(per_sample=seen.loss * batch["moves"], terms={"rgb": seen.rgb, "alpha": seen.alpha})
+        return Loss(per_sample=seen.loss * batch["moves"], terms=terms)
 
     def validate(self, network: torch.nn.Module) -> Validation:
         """Loss, and how far Gaussians are from where they shall be, on objects that are held out: all of them, those
@@ -213,6 +226,26 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
             [SplatCamera.from_opengl(pose, fovy=TRUE_FOV, size=size) for pose in poses]
             for poses in batch["target_poses"].cpu().numpy()
         ]
+
+    def _perceptual(self, device: torch.device) -> Perceptual | None:
+        """LPIPS on a device, in float32 whatever autocast says."""
+        if self._lpips is None:
+            return None
+        network = self._lpips.to(device)
+
+        def distance(one: Tensor, other: Tensor) -> Tensor:
+            with torch.autocast(device.type, enabled=False):
+                found: Tensor = network(one.float(), other.float())
+            return found
+
+        return distance
+
+    @cached_property
+    def _lpips(self) -> torch.nn.Module | None:
+        if self.config.perceptual is None:
+            return None
+        network: torch.nn.Module = load_component(find_model(self.config.perceptual), LPIPS_COMPONENT)
+        return network.float().eval().requires_grad_(False)
 
     def _picture(self, predicted: Tensor, batch: Batch) -> NDArray[np.uint8]:
         """The first input view, then each target as it is predicted and as it is."""
