@@ -395,4 +395,16 @@ BENCHMARKS = (
             *_splatting("65536 at 256 x 256", at_most=80.0),
         ),
     ),
+    Benchmark(
+        name="part_dynamics",
+        anchor="the network alone",
+        figures=(
+            Figure(what="a drag answered", value=at("time_ms", "p50", what="whole"), unit="ms", at_most=500.0),
+            Figure(what="the network, twice", value=at("time_ms", "p50", what="network alone"), unit="ms"),
+            Figure(
+                what="finding the object and drawing its views", value=at("time_ms", "p50", what="views"), unit="ms"
+            ),
+            Figure(what="the whole beside the network", value=at("beside_network", what="whole"), unit="×"),
+        ),
+    ),
 )

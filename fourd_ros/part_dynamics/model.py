@@ -64,12 +64,12 @@ class PartDynamics:
     """Predicts how parts move.
 
     Args:
-        network: with drags.
+        network: with drags; computes in float32, whatever its weights were stored as.
         device: where it computes.
     """
 
     def __init__(self, network: PartNetwork, *, device: "torch.device | str" = "cpu") -> None:
-        self.network, self._device = network.to(device).eval(), torch.device(device)
+        self.network, self._device = network.float().to(device).eval(), torch.device(device)
 
     @classmethod
     def from_components(cls, components: Mapping[str, Any], card: ModelCard) -> Self:

@@ -1,6 +1,7 @@
 """Training of the part network, in two stages: where Gaussians go, then how they look."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +151,7 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
         return Validation(metrics=metrics, pictures={"moved": np.concatenate(pictures)})
 
     def export(self, network: torch.nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
-        """A model folder."""
+        """A model folder; weights are kept in half precision and computed with in single."""
         card = ModelCard(
             name="part_dynamics",
             system="partrm",
@@ -161,7 +162,8 @@ class PartDynamicsTask(TrainingTask[PartDynamicsConfig]):
             metrics={"validation": dict(metrics)},
             metrics_command="fourd train part_dynamics",
         )
-        write_model(folder, {COMPONENT: network}, card=card, model_class="PartDynamics")
+        kept = deepcopy(network).half()
+        write_model(folder, {COMPONENT: kept}, card=card, model_class="PartDynamics")
 
     @cached_property
     def _network_config(self) -> PartNetworkConfig:
