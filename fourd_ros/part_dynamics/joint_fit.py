@@ -117,9 +117,9 @@ def _fit_turn(start: FloatArray, end: FloatArray, given: FloatArray) -> Joint | 
         if angle < LEAST_ANGLE / 10:
             return None
         axis = _axis_of(R)
-        middle = np.asarray(np.average(start, axis=0, weights=weights), np.float64)
+        middle = np.average(start, axis=0, weights=weights)
         across = t - axis * (axis @ t)
-        origin = np.linalg.lstsq(np.eye(3) - R, across, rcond=1e-9)[0]
+        origin: FloatArray = np.linalg.lstsq(np.eye(3) - R, across, rcond=1e-9)[0].astype(np.float64)
         origin = origin + axis * (axis @ (middle - origin))
         away = np.linalg.norm((start - origin) @ R.T + origin - end, axis=1)
         weights = given * _trust(away, given)

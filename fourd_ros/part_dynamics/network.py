@@ -151,7 +151,8 @@ class PartNetwork(nn.Module):
             return places
         left, top, side = self.settings.window
         begin = places.new_tensor([left * GRID, top * GRID])
-        return ((places - begin) / side).clamp(0, GRID - 1)
+        inside: Tensor = ((places - begin) / side).clamp(0, GRID - 1)
+        return inside
 
 
 def anchors(images: Tensor, size: int) -> Tensor:
@@ -166,7 +167,8 @@ def anchors(images: Tensor, size: int) -> Tensor:
     """
     rays = functional.adaptive_avg_pool2d(images[:, :, IMAGE_CHANNELS:].float().flatten(0, 1), size)
     moment, direction = torch.unflatten(rays, 0, (len(images), -1)).movedim(2, -1).flatten(1, 3).chunk(2, dim=-1)
-    return torch.linalg.cross(direction, moment) / direction.square().sum(-1, keepdim=True)
+    nearest: Tensor = torch.linalg.cross(direction, moment) / direction.square().sum(-1, keepdim=True)
+    return nearest
 
 
 def activated(maps: Tensor, anchor: Tensor | None = None) -> Tensor:

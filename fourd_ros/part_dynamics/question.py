@@ -130,12 +130,12 @@ class PartQuestion:
             raise NoObservation(f"{len(chosen)} cameras; the network needs {sizes.views}, or draw the views from depth")
         target = self.frame.from_object(from_world(np.array(TARGET)))
         turned = [look_at(view.T_world_camera[:3, 3], target) for view in chosen]
-        images = [
+        pictures = [
             _turned_picture(view, pose, self._mask(view), size=FINER * sizes.input_size)
             for view, pose in zip(chosen, turned, strict=True)
         ]
         return NetworkViews(
-            images=windowed(np.stack(images), sizes.window, sizes.input_size),
+            images=windowed(np.stack(pictures), sizes.window, sizes.input_size),
             raw=np.stack([self.frame.raw_pose(pose) for pose in turned]),
             drawn=False,
         )
