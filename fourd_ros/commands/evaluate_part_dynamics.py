@@ -84,7 +84,7 @@ def _cases(split: str, args: argparse.Namespace) -> list["PartCase"]:
     from fourd_ros.simulation.articulated_dataset import record_articulated
     from fourd_ros.simulation.articulated_rendering import ArticulatedOptions
 
-    options = ArticulatedOptions(size=args.size, points=args.points, depth=True)
+    options = ArticulatedOptions(size=args.size, points=args.points, joints=1, depth=True)
     folder, seeds = args.data / split, articulated_seeds(split, seed=0, objects=args.objects)
     with tqdm(desc=f"{split}: objects", total=len(seeds), unit="object", disable=args.json or None) as bar:
         for done in record_articulated(folder, split, seeds, options, layout="packed", workers=args.workers):
