@@ -163,6 +163,24 @@ class JobFailed(FourdError):
     kind = "job_failed"
 
 
+class InvalidClip(InvalidInput):
+    """A video, folder or bag that gives no frames, or frames, depth and masks that do not fit together."""
+
+    kind = "invalid_clip"
+
+
+class InvalidTracks(InvalidInput):
+    """Point tracks of the wrong shape, or visible where they are not known."""
+
+    kind = "invalid_tracks"
+
+
+class CannotReconstruct(FourdError):
+    """Nothing in the clip tells of the camera's path: too few tracks, or all of them on things that move."""
+
+    kind = "cannot_reconstruct"
+
+
 class InvalidDrag(InvalidInput):
     """No drag, too many, or one that is not finite or off every object."""
 
