@@ -42,7 +42,7 @@ class Tracks:
             raise InvalidTracks(f"visible is {given}, needed bool [{frames}, {count}]")
         if self.born.shape != (count,):
             raise InvalidTracks(f"born has shape {list(self.born.shape)}, needed [{count}]")
-        if count and not (0 <= self.born.min() and self.born.max() < frames):
+        if count and not (self.born.min() >= 0 and self.born.max() < frames):
             raise InvalidTracks(f"tracks are born in frames {self.born.min()} to {self.born.max()} of {frames}")
         if not np.isfinite(self.positions[self.visible]).all():
             raise InvalidTracks("a visible position is not finite; positions that are not known must not be visible")
