@@ -1,0 +1,139 @@
+"""Dense optical flow from one picture to the next."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourd_ros.errors import InvalidImage, InvalidParameter
+from fourd_ros.registries import find_registered
+
+__all__ = ["FLOWS", "Flow", "dis", "farneback", "find_flow", "grey"]
+
+Picture = NDArray[np.uint8]
+FlowField = NDArray[np.float32]
+
+Flow = Callable[[Picture, Picture], FlowField]
+"""From colour [H, W, 3] of two frames, uint8, to where every pixel of the first one went in the second, (dx, dy) [px],
+shape [H, W, 2]. One may be used by one thread at a time."""
+
+FLOWS: dict[str, str] = {
+    "dis": "fourd_ros.reconstruction.flow:_dis_medium",
+    "dis_fast": "fourd_ros.reconstruction.flow:_dis_fast",
+    "dis_ultrafast": "fourd_ros.reconstruction.flow:_dis_ultrafast",
+    "farneback": "fourd_ros.reconstruction.flow:_plain_farneback",
+}
+"""Name -> ``module:function``, called with the folder of a converted checkpoint or None, gives a `Flow`."""
+
+LEAST_SIDE = 12
+"""Smaller pictures leave nothing to the coarse levels [px]."""
+
+
+def find_flow(name: str, *, model: Path | str | None = None) -> Flow:
+    """A way to compute flow.
+
+    Args:
+        name: one of `FLOWS`, or ``module:function`` of a user's own.
+        model: folder of a converted checkpoint, for networks.
+
+    Raises:
+        InvalidParameter: no such flow, or a model that it has no use for, or none where it needs one.
+    """
+    make: Any = find_registered(FLOWS, name, what="flow", error=InvalidParameter, others=True)
+    flow: Flow = make(None if model is None else Path(model))
+    return flow
+
+
+def dis(*, preset: str = "medium") -> Flow:
+    """Dense inverse search of OpenCV.
+
+    Args:
+        preset: ``ultrafast``, ``fast`` or ``medium``; in this order slower and finer.
+
+    Raises:
+        InvalidParameter: another preset.
+
+    Source: Kroeger, Timofte, Dai and Van Gool 2016.
+    """
+    import cv2
+
+    presets = {
+        "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+        "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+        "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+    }
+    if preset not in presets:
+        raise InvalidParameter(f"preset '{preset}' of DIS flow; there are {list(presets)}")
+    search = cv2.DISOpticalFlow.create(presets[preset])
+
+    def flow(first: Picture, second: Picture) -> FlowField:
+        before, after = _grey_pair(first, second)
+        return np.asarray(search.calc(before, after, np.zeros((*before.shape, 2), np.float32)), np.float32)
+
+    return flow
+
+
+def farneback(first: Picture, second: Picture) -> FlowField:
+    """Flow by polynomial expansion, with the parameters of DynamicVerse's fallback.
+
+    Args:
+        first: colour of a frame, shape [H, W, 3], uint8.
+        second: of the next one.
+
+    Returns:
+        (dx, dy) of the pixels of `first` [px], shape [H, W, 2].
+
+    Raises:
+        InvalidImage: not two pictures of one size.
+
+    Source: Farnebäck 2003; parameters in DynamicVerse's specification, section 2.1.
+    """
+    import cv2
+
+    before, after = _grey_pair(first, second)
+    empty = np.zeros((*before.shape, 2), np.float32)
+    return np.asarray(cv2.calcOpticalFlowFarneback(before, after, empty, 0.5, 3, 15, 3, 5, 1.2, 0), np.float32)
+
+
+def grey(rgb: Picture) -> Picture:
+    """Grey of a colour picture, shape [H, W], uint8.
+
+    Raises:
+        InvalidImage: no colour picture, or one too small for flow.
+    """
+    import cv2
+
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or min(rgb.shape[:2]) < LEAST_SIDE:
+        given = f"{rgb.dtype} {list(rgb.shape)}"
+        raise InvalidImage(f"a picture is {given}; needed is uint8 [H, W, 3] of at least {LEAST_SIDE} pixels a side")
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _grey_pair(first: Picture, second: Picture) -> tuple[Picture, Picture]:
+    if first.shape != second.shape:
+        raise InvalidImage(f"flow between pictures of shapes {list(first.shape)} and {list(second.shape)}; needed: one")
+    return grey(first), grey(second)
+
+
+def _dis_medium(model: Path | None) -> Flow:
+    return _without(model, dis(preset="medium"))
+
+
+def _dis_fast(model: Path | None) -> Flow:
+    return _without(model, dis(preset="fast"))
+
+
+def _dis_ultrafast(model: Path | None) -> Flow:
+    return _without(model, dis(preset="ultrafast"))
+
+
+def _plain_farneback(model: Path | None) -> Flow:
+    return _without(model, farneback)
+
+
+def _without(model: Path | None, flow: Flow) -> Flow:
+    if model is not None:
+        raise InvalidParameter(f"model '{model}' for a flow that is no network; leave it out, or choose 'raft'")
+    return flow
