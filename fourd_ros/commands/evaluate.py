@@ -4,17 +4,21 @@ import argparse
 from types import ModuleType
 
 from fourd_ros.commands import (
+    evaluate_depth,
     evaluate_depth_completion,
     evaluate_part_dynamics,
     evaluate_policies,
+    evaluate_poses,
     evaluate_world_model,
 )
 
 # A system's module has SUMMARY, EXAMPLES, add_arguments(parser) and run(args) -> exit status.
 SYSTEMS: dict[str, ModuleType] = {
+    "depth": evaluate_depth,
     "depth_completion": evaluate_depth_completion,
     "part-dynamics": evaluate_part_dynamics,
     "policies": evaluate_policies,
+    "poses": evaluate_poses,
     "world-model": evaluate_world_model,
 }
 
