@@ -8,10 +8,10 @@ def texture(height: int, width: int, *, seed: int = 0) -> np.ndarray:
     """Smooth noise of several scales, shape [height, width, 3], uint8."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3))
-    for step in (4, 8, 16):
+    for step in (4, 8, 16, 48, 96):
         coarse = rng.uniform(-1, 1, (height // step + 2, width // step + 2, 3))
         total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(127 + 60 * total, 0, 255).astype(np.uint8)
+    return np.clip(127 + 40 * total, 0, 255).astype(np.uint8)
 
 
 def shifted(picture: np.ndarray, dx: float, dy: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fourd_ros.errors import InvalidImage, InvalidParameter
 from fourd_ros.registries import find_registered
 
-__all__ = ["FLOWS", "Flow", "dis", "farneback", "find_flow", "grey"]
+__all__ = ["FLOWS", "DisFlow", "Flow", "dis", "farneback", "find_flow", "grey"]
 
 Picture = NDArray[np.uint8]
 FlowField = NDArray[np.float32]
@@ -46,8 +46,8 @@ def find_flow(name: str, *, model: Path | str | None = None) -> Flow:
     return flow
 
 
-def dis(*, preset: str = "medium") -> Flow:
-    """Dense inverse search of OpenCV.
+class DisFlow:
+    """Dense inverse search of OpenCV; a `Flow`.
 
     Args:
         preset: ``ultrafast``, ``fast`` or ``medium``; in this order slower and finer.
@@ -57,22 +57,47 @@ def dis(*, preset: str = "medium") -> Flow:
 
     Source: Kroeger, Timofte, Dai and Van Gool 2016.
     """
-    import cv2
 
-    presets = {
-        "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-        "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-        "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-    }
-    if preset not in presets:
-        raise InvalidParameter(f"preset '{preset}' of DIS flow; there are {list(presets)}")
-    search = cv2.DISOpticalFlow.create(presets[preset])
+    def __init__(self, preset: str) -> None:
+        import cv2
 
-    def flow(first: Picture, second: Picture) -> FlowField:
-        before, after = _grey_pair(first, second)
-        return np.asarray(search.calc(before, after, np.zeros((*before.shape, 2), np.float32)), np.float32)
+        presets = {
+            "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+            "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+            "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+        }
+        if preset not in presets:
+            raise InvalidParameter(f"preset '{preset}' of DIS flow; there are {list(presets)}")
+        self._search = cv2.DISOpticalFlow.create(presets[preset])
 
-    return flow
+    def __call__(self, first: Picture, second: Picture) -> FlowField:
+        """Flow between two colour pictures."""
+        return self.of_grey(*_grey_pair(first, second))
+
+    def of_grey(self, first: Picture, second: Picture, *, start: FlowField | None = None) -> FlowField:
+        """Flow between two grey pictures.
+
+        Args:
+            first: shape [H, W], uint8.
+            second: of the same shape.
+            start: where to search from, one for all pixels [2] or one for each [H, W, 2]; None for no motion.
+        """
+        begin = np.zeros((*first.shape, 2), np.float32)
+        if start is not None:
+            begin[:] = start
+        return np.asarray(self._search.calc(first, second, begin), np.float32)
+
+
+def dis(*, preset: str = "medium") -> DisFlow:
+    """Dense inverse search, fast enough for live use.
+
+    Args:
+        preset: ``ultrafast``, ``fast`` or ``medium``; in this order slower and finer.
+
+    Raises:
+        InvalidParameter: another preset.
+    """
+    return DisFlow(preset)
 
 
 def farneback(first: Picture, second: Picture) -> FlowField:
