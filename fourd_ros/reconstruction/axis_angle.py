@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["ANGLE_FLOOR", "START_COMPONENT", "START_CENTRE", "rotation_matrices", "starting_poses"]
+__all__ = ["ANGLE_FLOOR", "START_CENTRE", "START_COMPONENT", "rotation_matrices", "starting_poses"]
 
 ANGLE_FLOOR = 0.01
 """Smaller angles [rad] count as this one, so the matrix of a very small rotation is not quite orthonormal."""
@@ -39,4 +39,4 @@ def _cross_matrices(vectors: Tensor) -> Tensor:
     x, y, z = vectors.unbind(dim=-1)
     none = torch.zeros_like(x)
     rows = [none, -z, y, z, none, -x, -y, x, none]
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return torch.stack(rows, dim=-1).reshape(*vectors.shape, 3)

@@ -133,4 +133,5 @@ def _rays(height: int, width: int, K: Tensor) -> Tensor:
     y = torch.arange(height, dtype=K.dtype, device=K.device)
     row, column = torch.meshgrid(y, x, indexing="ij")
     homogeneous = torch.stack([column, row, torch.ones_like(row)], dim=-1)
-    return homogeneous @ torch.linalg.inv(K).T
+    rays: Tensor = homogeneous @ torch.linalg.inv(K).T
+    return rays

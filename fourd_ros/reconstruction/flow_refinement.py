@@ -19,8 +19,8 @@ __all__ = [
     "cycle_weights",
     "flow_loss",
     "flow_windows",
-    "refine_depth",
     "refinable_pixels",
+    "refine_depth",
 ]
 
 NEAREST, FARTHEST = 0.01, 100.0
@@ -120,7 +120,7 @@ def flow_loss(
     t: Tensor,
     K: Tensor,
     *,
-    settings: FlowSettings = FlowSettings(),  # noqa: B008
+    settings: FlowSettings = FlowSettings(),
 ) -> Tensor:
     """Mean over pairs of frames of the mean weighted Huber error of the flow [px], over all free pixels; a scalar.
 
@@ -146,7 +146,7 @@ def refine_depth(
     t: Tensor,
     K: Tensor,
     *,
-    settings: FlowSettings = FlowSettings(),  # noqa: B008
+    settings: FlowSettings = FlowSettings(),
 ) -> Tensor:
     """Depth after a descent by ``flow_loss`` in each window of frames, shape [F, H, W].
 

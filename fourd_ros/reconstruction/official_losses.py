@@ -82,7 +82,8 @@ def translation_smoothness(t: Tensor) -> Tensor:
     step = t[1:] - t[:-1]
     length = torch.linalg.vector_norm(step, dim=-1)
     change = torch.linalg.vector_norm(step[1:] - step[:-1], dim=-1)
-    return (change / ((length[:-1] + length[1:]) / 2 + _STANDING)).mean()
+    ratio: Tensor = change / ((length[:-1] + length[1:]) / 2 + _STANDING)
+    return ratio.mean()
 
 
 def rotation_smoothness(R: Tensor) -> Tensor:
@@ -107,7 +108,8 @@ def smoothness_of_points(points: Tensor, visible: Tensor) -> Tensor:
         points: shape [N, F, 3].
         visible: shape [F, N], 0 or 1.
     """
-    return torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1) * _stays_visible(visible)
+    way: Tensor = torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1)
+    return way * _stays_visible(visible)
 
 
 def moving_smoothness(points: Tensor, visible: Tensor) -> Tensor:

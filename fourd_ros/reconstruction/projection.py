@@ -17,7 +17,7 @@ def intrinsics(focal: Tensor, *, width: int, height: int) -> Tensor:
     """K with the principal point in the middle of the image, from `focal` (fx, fy) [px], shape [2] -> [3, 3]."""
     one, none = torch.ones_like(focal[0]), torch.zeros_like(focal[0])
     rows = [focal[0], none, one * (width - 1) / 2, none, focal[1], one * (height - 1) / 2, none, none, one]
-    return torch.stack(rows).unflatten(0, (3, 3))
+    return torch.stack(rows).reshape(3, 3)
 
 
 def project(points: Tensor, R: Tensor, t: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,8 @@ def unproject(pixels: Tensor, depth: Tensor, R: Tensor, t: Tensor, K: Tensor) ->
     """
     homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
     rays = homogeneous @ torch.linalg.inv(K).T
-    return (rays * depth[..., None]) @ R.transpose(-1, -2) + t[..., None, :]
+    points: Tensor = (rays * depth[..., None]) @ R.transpose(-1, -2) + t[..., None, :]
+    return points
 
 
 def bilinear(maps: Tensor, pixels: Tensor) -> Tensor:
@@ -66,7 +67,8 @@ def bilinear(maps: Tensor, pixels: Tensor) -> Tensor:
     height, width = maps.shape[-2:]
     size = torch.tensor([width - 1, height - 1], dtype=pixels.dtype, device=pixels.device)
     grid = (2 * pixels / size - 1).to(maps.dtype)
-    return grid_sample(maps[:, None], grid[:, None], align_corners=True, padding_mode="zeros")[:, 0, 0]
+    values: Tensor = grid_sample(maps[:, None], grid[:, None], align_corners=True, padding_mode="zeros")
+    return values[:, 0, 0]
 
 
 def depth_of_pixel(maps: Tensor, pixels: Tensor) -> Tensor:
