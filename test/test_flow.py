@@ -1,4 +1,4 @@
-"""Dense flow and its pictures."""
+"""Dense flow."""
 
 from pathlib import Path
 
@@ -8,7 +8,6 @@ from texture import shifted, texture
 
 from fourd_ros.errors import InvalidImage, InvalidParameter
 from fourd_ros.reconstruction.flow import FLOWS, dis, farneback, find_flow
-from fourd_ros.reconstruction.flow_pictures import flow_picture
 
 NETWORKS = {"raft"}
 
@@ -66,17 +65,3 @@ def test_flow_of_a_user() -> None:
 
 def _still(model: Path | None):
     return lambda first, second: np.zeros((*first.shape[:2], 2), np.float32)
-
-
-def test_picture_shows_direction_and_length() -> None:
-    flow = np.zeros((2, 3, 2), np.float32)
-    flow[0] = [[4, 0], [-4, 0], [2, 0]]
-    flow[1, 2] = np.nan
-    picture = flow_picture(flow, longest=4)
-    assert picture[0].tolist() == [[255, 0, 0], [0, 255, 255], [255, 128, 128]]
-    assert picture[1].tolist() == [[255, 255, 255], [255, 255, 255], [0, 0, 0]]
-
-
-def test_picture_scales_itself_and_bears_nothing_known() -> None:
-    assert flow_picture(np.full((4, 4, 2), 1e4, np.float32)).std() > 0
-    assert not flow_picture(np.full((4, 4, 2), np.nan, np.float32)).any()
