@@ -277,6 +277,12 @@ class PolicyFailed(FourdError):
     kind = "policy_failed"
 
 
+class EndpointFailed(FourdError):
+    """A model behind an address refuses, fails, is late, or answers something else than was asked for."""
+
+    kind = "endpoint_failed"
+
+
 class JudgeFailed(FourdError):
     """A judge of outcomes gave no answer that could be read."""
 

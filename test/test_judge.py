@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from fourd_ros.chat_endpoint import MAX_ANSWER, ChatEndpoint
 from fourd_ros.errors import InvalidConfig, InvalidImage, JudgeFailed
-from fourd_ros.evaluation.policy.judge import MAX_ANSWER, Endpoint, Verdict, VisionLanguageJudge
+from fourd_ros.evaluation.policy.judge import Verdict, VisionLanguageJudge
 
 FRAMES = np.stack([np.full((16, 24, 3), (10 * t, 100, 200), np.uint8) for t in range(11)])
 
@@ -89,7 +90,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def judge(url: str, *, frames: int = 4, image_format: Any = "png", **options: Any) -> Verdict:
-    to = Endpoint(url=url, model="looker", **{"pause": 0.0, "timeout": 20.0} | options)
+    to = ChatEndpoint(url=url, model="looker", **{"pause": 0.0, "timeout": 20.0} | options)
     return VisionLanguageJudge(to, frames=frames, image_format=image_format).judge(FRAMES, "push the cube")
 
 
@@ -232,13 +233,13 @@ def test_an_endpoint_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: Endpoint(url="file:///etc/passwd", model="x"),
-        lambda: Endpoint(url="127.0.0.1:8000", model="x"),
-        lambda: Endpoint(url="http://", model="x"),
-        lambda: Endpoint(url="http://localhost", model="x", attempts=0),
-        lambda: Endpoint(url="http://localhost", model="x", timeout=float("nan")),
-        lambda: VisionLanguageJudge(Endpoint(url="http://localhost", model="x"), frames=0),
-        lambda: VisionLanguageJudge(Endpoint(url="http://localhost", model="x"), image_format="gif"),  # type: ignore[arg-type]
+        lambda: ChatEndpoint(url="file:///etc/passwd", model="x"),
+        lambda: ChatEndpoint(url="127.0.0.1:8000", model="x"),
+        lambda: ChatEndpoint(url="http://", model="x"),
+        lambda: ChatEndpoint(url="http://localhost", model="x", attempts=0),
+        lambda: ChatEndpoint(url="http://localhost", model="x", timeout=float("nan")),
+        lambda: VisionLanguageJudge(ChatEndpoint(url="http://localhost", model="x"), frames=0),
+        lambda: VisionLanguageJudge(ChatEndpoint(url="http://localhost", model="x"), image_format="gif"),  # type: ignore[arg-type]
     ],
 )
 def test_options_that_make_no_sense(wrong: Callable[[], object]) -> None:
@@ -249,4 +250,4 @@ def test_options_that_make_no_sense(wrong: Callable[[], object]) -> None:
 @pytest.mark.parametrize("frames", [FRAMES[0], FRAMES[:0], FRAMES.astype(np.float32), FRAMES[..., :1]])
 def test_frames_that_are_none(frames: Any) -> None:
     with pytest.raises(InvalidImage):
-        VisionLanguageJudge(Endpoint(url="http://127.0.0.1:9", model="x")).judge(frames, "push")
+        VisionLanguageJudge(ChatEndpoint(url="http://127.0.0.1:9", model="x")).judge(frames, "push")

@@ -2,8 +2,9 @@
 
 from dataclasses import MISSING, dataclass
 
+from fourd_ros.chat_endpoint import ChatEndpoint
 from fourd_ros.errors import InvalidConfig
-from fourd_ros.evaluation.policy.judge import Endpoint, VisionLanguageJudge
+from fourd_ros.evaluation.policy.judge import VisionLanguageJudge
 from fourd_ros.evaluation.policy.starts import SEEDS, STARTS, StartOptions
 from fourd_ros.policies.scripted import SKILLS
 from fourd_ros.simulation.objects import OBJECT_KINDS
@@ -47,7 +48,7 @@ class JudgeSettings:
     @property
     def judge(self) -> VisionLanguageJudge:
         """The judge."""
-        endpoint = Endpoint(url=self.url, model=self.model, key_variable=self.key_variable, timeout=self.timeout)
+        endpoint = ChatEndpoint(url=self.url, model=self.model, key_variable=self.key_variable, timeout=self.timeout)
         return VisionLanguageJudge(endpoint, frames=self.frames)
 
 
