@@ -174,6 +174,29 @@ def decode_all(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]
     Raises:
         InvalidDataset: unreadable, too large, or pictures of several sizes.
     """
+    for frame in _frames_of(path, max_pixels):
+        yield frame.to_ndarray(format=_RGB)
+
+
+def decode_timed(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[float | None, Picture]]:
+    """Pictures of a film with their times, upright; for films of others, such as those of telephones.
+
+    Args:
+        path: of the file.
+        max_pixels: of a picture; nothing larger is decoded.
+
+    Yields:
+        Time [s], None where the film has none; colour, turned as the film asks for by quarters, shape [H, W, 3], uint8.
+
+    Raises:
+        InvalidDataset: unreadable, too large, or pictures of several sizes.
+    """
+    for frame in _frames_of(path, max_pixels):
+        picture = frame.to_ndarray(format=_RGB)
+        yield frame.time, np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+
+
+def _frames_of(path: Path, max_pixels: int) -> Iterator[Any]:
     import av
 
     try:
@@ -184,7 +207,7 @@ def decode_all(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]
             size = stream.width, stream.height
             for frame in container.decode(stream):
                 _check_size(frame, size)
-                yield frame.to_ndarray(format=_RGB)
+                yield frame
     except (av.FFmpegError, OSError, InvalidImage) as error:
         raise InvalidDataset(f"'{path}' is not the film it must be: {error}") from error
 
