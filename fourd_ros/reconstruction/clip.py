@@ -56,9 +56,9 @@ class Clip:
     @property
     def width(self) -> int:
         """Of a frame [px]."""
-        return self.rgb.shape[2]
+        return int(self.rgb.shape[2])
 
     @property
     def height(self) -> int:
         """Of a frame [px]."""
-        return self.rgb.shape[1]
+        return int(self.rgb.shape[1])

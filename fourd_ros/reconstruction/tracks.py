@@ -50,11 +50,11 @@ class Tracks:
     @property
     def frames(self) -> int:
         """Number of frames F."""
-        return self.positions.shape[0]
+        return int(self.positions.shape[0])
 
     def __len__(self) -> int:
         """Number of tracks N."""
-        return self.positions.shape[1]
+        return int(self.positions.shape[1])
 
     @property
     def seen(self) -> NDArray[np.bool_]:
