@@ -53,7 +53,7 @@ def descend(
     epochs: int,
     patience: int,
     rate_patience: int,
-    frozen: Callable[[], None] = lambda: None,
+    before_step: Callable[[], None] = lambda: None,
 ) -> list[float]:
     """Minimise `loss` in place with Adam (amsgrad), default moments, no weight decay.
 
@@ -66,7 +66,7 @@ def descend(
         epochs: most steps.
         patience: steps without a gain of ``LEAST_GAIN`` before it ends.
         rate_patience: of the rates.
-        frozen: called before each step; sets gradients of what must not move to zero.
+        before_step: called when gradients are known; may take those of what must not move.
 
     Returns:
         The loss before every step, that of the early end included.
@@ -84,7 +84,7 @@ def descend(
         if stop(losses[-1]):
             break
         value.backward()  # type: ignore[no-untyped-call]
-        frozen()
+        before_step()
         optimiser.step()
         plateau.step(losses[-1])
     return losses

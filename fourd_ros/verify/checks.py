@@ -18,7 +18,11 @@ from fourd_ros.verify.vectors import VectorFolder
 
 Check = Callable[[VectorFolder, Any, Comparison], None]
 
-SYSTEMS: dict[str, str] = {"kinema4d": "fourd_ros.verify.kinema4d", "partrm": "fourd_ros.verify.partrm"}
+SYSTEMS: dict[str, str] = {
+    "dynamicverse": "fourd_ros.verify.dynamicverse",
+    "kinema4d": "fourd_ros.verify.kinema4d",
+    "partrm": "fourd_ros.verify.partrm",
+}
 """Module with the checks of each system; a room adds its line when it lands."""
 
 _checks: dict[str, dict[str, Check]] = {}
