@@ -444,6 +444,37 @@ def test_depth_on_the_command_line_weighs_by_pixels(tmp_path: Path, capsys: pyte
     assert found["total_videos"] == 2 and found["video: d1 < 1.25"] == told["mean"]["video: d1 < 1.25"]
 
 
+def pictures(folder: Path, names: list[str]) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def test_pictures_that_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named by number, in the order of time, whatever else the data set has."""
+    root, out = tmp_path / "data", tmp_path / "out"
+    tum(root, path(100), depth_video(1))
+    pictures(root / TUM_SCENES[1], [f"rgb/{100 + 0.03 * number:.4f}.png" for number in range(300)])
+    pictures(root, [f"training/final/alley_2/frame_{number:04d}.png" for number in (2, 1)])
+    kitti(root, path(1), depth_video(2))
+    drive = "2011_09_26_drive_0002_sync"
+    pictures(root, [f"2011_09_26/{drive}/image_02/data/{number:010d}.png" for number in range(12)])
+    for kind, dataset, scene, count, first in (
+        ("poses", "tum", TUM_SCENES[1], 90, "rgb/100.0000.png"),
+        ("poses", "sintel", "alley_2", 2, "training/final/alley_2/frame_0001.png"),
+        ("depth", "kitti", drive, 4, f"2011_09_26/{drive}/image_02/data/{5:010d}.png"),
+    ):
+        command = ["evaluate", kind, dataset, str(root), "--prepare", str(out), "--json"]
+        assert cli.main([*command, "--scenes", scene]) == 0
+        assert json.loads(capsys.readouterr().out)["frames"] == {scene: count}
+        linked = sorted((out / scene / "rgb").iterdir())
+        assert [file.name for file in linked] == [f"{number:05d}.png" for number in range(count)]
+        assert linked[0].read_text() == first
+    assert (out / TUM_SCENES[1] / "rgb" / "00089.png").read_text() == f"rgb/{100 + 0.03 * 267:.4f}.png"
+    assert cli.main(["evaluate", "poses", "sintel", str(root), "--prepare", str(out)]) == 1
+    assert "13 of 14 scenes failed" in capsys.readouterr().out
+
+
 def test_a_folder_without_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, dataset in (("poses", "bonn"), ("poses", "scenes"), ("depth", "kitti"), ("depth", "bonn")):
         assert cli.main(["evaluate", kind, dataset, str(tmp_path), str(tmp_path)]) != 0

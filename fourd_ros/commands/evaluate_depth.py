@@ -2,7 +2,7 @@
 
 import argparse
 
-from fourd_ros.commands.evaluate_poses import add_result_arguments, show
+from fourd_ros.commands.evaluate_poses import add_result_arguments, prepare, show
 
 SUMMARY = "depth of reconstructions on Sintel, Bonn, KITTI, or own scenes"
 EXAMPLES = [
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from fourd_ros.evaluation.reconstruction_scores import score_depth, write_depth_results
 
     scenes = args.scenes or DEPTH_DATASETS[args.dataset].scenes(args.root)
+    if args.prepare is not None:
+        return prepare(args, scenes)
     scores = [
         score_depth(args.dataset, args.root, args.results, scene, experiment=args.experiment, fit=args.fit)
         for scene in tqdm(scenes, unit="scene", disable=args.json or None)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 SUMMARY = "camera paths of reconstructions on Sintel, TUM-dynamics, Bonn, or own scenes"
 EXAMPLES = [
     "fourd evaluate poses sintel MPI-Sintel out/sintel",
+    "fourd evaluate poses tum tum_dynamics --prepare out/tum",
     "fourd evaluate poses bonn rgbd_bonn_dataset out/bonn --published-bonn --out results",
     "fourd evaluate poses scenes my_scenes out/my_scenes --scenes kitchen,desk --json",
 ]
@@ -35,7 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     """What `evaluate poses` and `evaluate depth` share, after the data set."""
     parser.add_argument("root", type=Path, help="of the data set")
-    parser.add_argument("results", type=Path, help="folder with <scene>/dynamicBA/<experiment> for each scene")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("results", type=Path, nargs="?", help="folder with <scene>/dynamicBA/<experiment> for each scene")
+    what.add_argument(
+        "--prepare",
+        type=Path,
+        metavar="FOLDER",
+        help="judge nothing, link the pictures that count to <scene>/rgb there",
+    )
     parser.add_argument("--experiment", default="base", help="folder below dynamicBA (default base)")
     parser.add_argument("--scenes", type=names, metavar="NAMES", help="only these, with commas between them")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all_results.txt and result.json there")
@@ -50,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from fourd_ros.evaluation.reconstruction_scores import score_poses, write_pose_results
 
     scenes = args.scenes or POSE_DATASETS[args.dataset].scenes(args.root)
+    if args.prepare is not None:
+        return prepare(args, scenes)
     scores = [
         score_poses(
             args.dataset,
@@ -68,6 +79,27 @@ def run(args: argparse.Namespace) -> int:
     return show(scores, f"Camera paths on {args.dataset}: m, m and degrees", as_json=args.json)
 
 
+def prepare(args: argparse.Namespace, scenes: Sequence[str]) -> int:
+    """Link the pictures of all scenes; the status is 1 where some are missing."""
+    from fourd_ros.errors import InvalidDataset
+    from fourd_ros.evaluation.dataset_frames import prepare_frames
+
+    frames, failed = {}, {}
+    for scene in scenes:
+        try:
+            frames[scene] = prepare_frames(args.dataset, args.root, scene, args.prepare)
+        except InvalidDataset as error:
+            failed[scene] = str(error)
+    if args.json:
+        print(json.dumps({"frames": frames, "failures": failed}, indent=1))
+    else:
+        print(
+            "\n".join(f"{scene}: {count} pictures in {args.prepare / scene / 'rgb'}" for scene, count in frames.items())
+        )
+        _show_failures(failed, len(scenes))
+    return int(bool(failed))
+
+
 def show(scores: list["SceneScore"], title: str, *, as_json: bool) -> int:
     """Print the table, or JSON, and what failed; the exit status."""
     from fourd_ros.evaluation.reconstruction_scores import failures, mean_scores, score_table
@@ -78,7 +110,11 @@ def show(scores: list["SceneScore"], title: str, *, as_json: bool) -> int:
         print(json.dumps({"mean": mean_scores(scores), "scenes": values, "failures": failed}, indent=1))
         return int(bool(failed))
     print(score_table(scores, title))
-    if failed:
-        print(f"\n{len(failed)} of {len(scores)} scenes failed:")
-        print("\n".join(f"  {scene}: {problem}" for scene, problem in failed.items()))
+    _show_failures(failed, len(scores))
     return int(bool(failed))
+
+
+def _show_failures(failed: Mapping[str, str], count: int) -> None:
+    if failed:
+        print(f"\n{len(failed)} of {count} scenes failed:")
+        print("\n".join(f"  {scene}: {problem}" for scene, problem in failed.items()))

@@ -67,7 +67,8 @@ def _kitti_scenes(root: Path) -> list[str]:
     return names or scene_folders.scene_names(root, scene_folders.DEPTH)
 
 
-def _kitti_files(root: Path, scene: str) -> list[Path]:
+def kitti_files(root: Path, scene: str) -> list[Path]:
+    """True depth of a drive of KITTI, the frames that count."""
     return sorted((_kitti(root) / scene / _KITTI_DEPTH).glob("*.png"))[KITTI_FRAMES]
 
 
@@ -85,7 +86,7 @@ DEPTH_DATASETS = {
         scenes=_bonn_scenes, files=_bonn_files, read=scene_folders.depth_reader(5000.0), steps_per_metre=5000.0
     ),
     "kitti": DepthDataset(
-        scenes=_kitti_scenes, files=_kitti_files, read=scene_folders.depth_reader(256.0), steps_per_metre=256.0
+        scenes=_kitti_scenes, files=kitti_files, read=scene_folders.depth_reader(256.0), steps_per_metre=256.0
     ),
     "scenes": DepthDataset(
         scenes=lambda root: scene_folders.scene_names(root, scene_folders.DEPTH),
