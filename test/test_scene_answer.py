@@ -23,9 +23,8 @@ from fourd_ros.reconstruction.scene_answer import (
     find_json,
     is_valid,
     parse_answer,
-    read_answer,
-    write_answer,
 )
+from fourd_ros.reconstruction.scene_answer_file import MODEL, answer_path, read_answer, write_answer
 from fourd_ros.reconstruction.scene_question import scene_question, shown_frames
 
 FRAMES = [np.full((8, 12, 3), 20 * t, np.uint8) for t in range(4)]
@@ -103,10 +102,15 @@ def test_contents_are_made_plain_and_bounded() -> None:
 
 
 def test_answers_in_files(tmp_path: Path) -> None:
-    path = tmp_path / "analysis" / "dynamic_objects_desk.json"
-    write_answer(path, EXPECTED, metadata={"scene_name": "desk", "inference_time": 1.5})
+    frames = [tmp_path / "rgb" / f"{number}.png" for number in range(2)]
+    path = write_answer(tmp_path, "desk", EXPECTED, frames=frames, method=MODEL, seconds=1.5)
+    assert path == answer_path(tmp_path, "desk") == tmp_path / "analysis" / "dynamic_objects_desk.json"
     assert read_answer(path) == EXPECTED
-    assert json.loads(path.read_text())["metadata"]["scene_name"] == "desk"
+    facts = json.loads(path.read_text())["metadata"]
+    assert facts["frame_info"][1] == {"index": 1, "filename": "1.png", "path": str(frames[1])}
+    assert facts["analysis_method"] == "multi_image_sequence" and facts["total_frames_used"] == 2
+    path.write_text(GOOD)
+    assert read_answer(path) == EXPECTED
     path.write_text('{"dynamic": 3}')
     with pytest.raises(InvalidMessage, match="no list"):
         read_answer(path)

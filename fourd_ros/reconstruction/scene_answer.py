@@ -8,12 +8,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fourd_ros.errors import InvalidMessage
-from fourd_ros.strict_json import read_object
-from fourd_ros.whole_file import write_whole
 
 MAX_OBJECTS = 64
 """Of one answer; what is named after them is left out."""
@@ -53,7 +50,7 @@ def parse_answer(text: str) -> SceneAnswer:
         raise InvalidMessage(
             f'the answer holds no {{"dynamic": [names], "reasoning": {{name: sentence}}}}: {text[:_QUOTED]!r}'
         )
-    return _answer(said)
+    return plain_answer(said)
 
 
 def find_json(text: str, *, official_compat: bool = False) -> Any:
@@ -91,25 +88,8 @@ def is_valid(said: Any) -> bool:
     return isinstance(said, dict) and isinstance(said.get("dynamic"), list) and isinstance(said.get("reasoning"), dict)
 
 
-def write_answer(path: Path, answer: SceneAnswer, *, metadata: Mapping[str, Any]) -> None:
-    """Write ``analysis/dynamic_objects_<scene>.json``; `metadata` may hold the frames, the time, and who answered."""
-    value = {"dynamic": list(answer.objects), "reasoning": dict(answer.reasons), "metadata": dict(metadata)}
-    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_answer(path: Path) -> SceneAnswer:
-    """The answer in a file, of ours or of the original.
-
-    Raises:
-        InvalidMessage: missing, or of another schema.
-    """
-    said = read_object(path, error=InvalidMessage)
-    if not is_valid(said):
-        raise InvalidMessage(f"'{path}' has no list 'dynamic' and object 'reasoning'")
-    return _answer(said)
-
-
-def _answer(said: Mapping[str, Any]) -> SceneAnswer:
+def plain_answer(said: Mapping[str, Any]) -> SceneAnswer:
+    """The answer in a valid object: texts alone, each one line of bounded length."""
     names = [_plain(name, MAX_NAME) for name in said["dynamic"] if isinstance(name, str)]
     objects = tuple(name for name in names if name)[:MAX_OBJECTS]
     reasons = {
