@@ -184,6 +184,12 @@ def test_masks_of_others(tmp_path: Path, write: Callable[[Path], Path]) -> None:
         (lambda folder: np.save(folder / "1.npy", np.array([None]), allow_pickle=True), "no readable array"),
         (lambda folder: (folder / "1.npy").write_bytes(b""), "no readable array"),
         (lambda folder: ((folder / "1.npy").unlink(), (folder / "1.png").write_bytes(b"x")), "no readable PNG"),
+        (lambda folder: ((folder / "1.npy").unlink(), Image.new("L", (9, 9)).save(folder / "1.png")), "9 x 9 pixels"),
+        (lambda folder: ((folder / "1.npy").unlink(), Image.new("LA", (10, 8)).save(folder / "1.png")), "pixels 'LA'"),
+        (
+            lambda folder: ((folder / "1.npy").unlink(), Image.new("RGB", (10, 8)).save(folder / "1.png")),
+            "alike in all",
+        ),
         (lambda folder: ((folder / "1.npy").unlink(), Image.new("CMYK", (1, 1)).save(folder / "1.png", "TIFF")), "PNG"),
     ],
 )

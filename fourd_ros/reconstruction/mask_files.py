@@ -133,7 +133,7 @@ def read_masks(path: Path, *, frames: int, width: int, height: int) -> InstanceM
     files = sorted([*path.glob("*.png"), *path.glob("*.npy")])
     if len(files) != frames:
         raise InvalidClip(f"'{path}' has masks of {len(files)} frames, the clip has {frames}")
-    images = [_array(file) if file.suffix == ".npy" else _picture(file) for file in files]
+    images = [_array(file) if file.suffix == ".npy" else _picture(file, (width, height)) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape[:2] != (height, width) or image.ndim != images[0].ndim:
             raise InvalidClip(f"'{file}' has the shape {list(image.shape)}, needed is {height} x {width}, alike in all")
@@ -177,16 +177,20 @@ def _array(path: Path) -> NDArray[Any]:
         raise InvalidClip(f"'{path}' is no readable array file: {error}") from error
 
 
-def _picture(path: Path) -> NDArray[Any]:
-    """Colour as [H, W, 3], everything else as values [H, W]."""
+def _picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
+    """Colour as [H, W, 3], everything else as values [H, W]; nothing of another size is decoded."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
+            if image.size != size:
+                raise InvalidClip(
+                    f"'{path}' has {image.width} x {image.height} pixels, needed are {size[0]} x {size[1]}"
+                )
             if image.mode in ("RGB", "RGBA"):
                 return np.asarray(image.convert("RGB"))
             if image.mode not in ("1", "L", "P", "I", "I;16"):
                 raise InvalidClip(f"'{path}' has pixels '{image.mode}'; needed is colour or grey")
             return np.asarray(image).astype(np.int32)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         raise InvalidClip(f"'{path}' is no readable PNG: {error}") from error
 
 
