@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from fourd_ros.data.array_archive import ArchiveKind
 from fourd_ros.errors import InvalidResults
 from fourd_ros.evaluation import scene_folders
+from fourd_ros.reconstruction import scene_files
 
 FloatArray = NDArray[np.float64]
 
@@ -45,8 +45,7 @@ def read_poses(folder: Path) -> FloatArray:
     """
     of_all = {path.stem.removeprefix("poses"): path for path in folder.glob("poses*.npz")}
     if of_all:
-        with _KIND.open(of_all[_suffix(set(of_all), folder)]) as archive:
-            return _poses(archive.read("poses"))
+        return scene_files.read_poses(of_all[_suffix(set(of_all), folder)])[0].astype(np.float64)
     if (folder / scene_folders.PATH).exists():
         return scene_folders.read_path(folder / scene_folders.PATH)
     poses = []
@@ -95,9 +94,3 @@ def _suffix(found: set[str], folder: Path) -> str:
     if len(found) > 1:
         raise InvalidResults(f"'{folder}' holds several results, {sorted(found)}; needed is one, or '{SUFFIX}'")
     return found.pop()
-
-
-def _poses(poses: NDArray[Any]) -> FloatArray:
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or poses.dtype.kind != "f":
-        raise InvalidResults(f"'poses' is {poses.dtype} {list(poses.shape)}, needed is a float [frames, 4, 4]")
-    return poses.astype(np.float64)
