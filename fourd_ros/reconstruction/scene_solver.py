@@ -221,7 +221,7 @@ class _Solver:
         if given is not None:
             labels = np.where(given > STATIC, given, labels)
         moving = found.judged & (labels == REJECTED)
-        if given is not None and not (given == UNKNOWN).any() or not moving.any():
+        if (given is not None and not (given == UNKNOWN).any()) or not moving.any():
             return labels
         chosen = np.flatnonzero(moving)
         residual = self._beyond_still(chosen, solution, camera)

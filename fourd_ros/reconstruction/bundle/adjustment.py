@@ -70,6 +70,10 @@ class Adjustment:
         cost = self._total(systems)
         while iterations < self._options.max_iterations and not converged:
             step = self._step(systems, damping)
+            if step is None:
+                damping, refused = damping * STIFFEN, True
+                converged = damping > LARGEST_DAMPING
+                continue
             moved = self.state.moved(step.frames, step.log_focal, step.points, self._xp)
             new_cost = self._cost(moved)
             iterations += 1
@@ -134,13 +138,17 @@ class Adjustment:
             eliminated.append(points)
         return H, -g, eliminated
 
-    def _step(self, systems: list[BlockSystem], damping: float) -> _Step:
+    def _step(self, systems: list[BlockSystem], damping: float) -> _Step | None:
+        """None where the damped equations are singular."""
         S, b, eliminated = self._normal_equations(systems, damping)
         if self._gauge is not None:
             rows, direction = self._gauge
             S[rows[:, None], rows[None]] += direction[:, None] * direction[None] * (S.diagonal().max() * 1e3)
         solved = self._arrays.zeros(len(b))
-        solved[self._free] = self._solve(S[self._free[:, None], self._free[None]], b[self._free])
+        answer = self._solve(S[self._free[:, None], self._free[None]], b[self._free])
+        if answer is None:
+            return None
+        solved[self._free] = answer
         size, shared = self.unknowns, self._problem.frames * self.unknowns
         points = self._xp.zeros_like(self.state.points)
         for block, system, part in zip(self._blocks, systems, eliminated, strict=True):
@@ -155,12 +163,17 @@ class Adjustment:
             size=float(abs(solved).max()),
         )
 
-    def _solve(self, S: Array, b: Array) -> Array:
+    def _solve(self, S: Array, b: Array) -> Array | None:
+        """None where `S` is not positive."""
         if self._xp is np:
             import scipy.linalg
 
-            return scipy.linalg.solve(S, b, assume_a="sym", check_finite=False)
-        return self._xp.linalg.solve(S, b)
+            try:
+                return scipy.linalg.cho_solve(scipy.linalg.cho_factor(S, check_finite=False), b, check_finite=False)
+            except np.linalg.LinAlgError:
+                return None
+        factor, failed = self._xp.linalg.cholesky_ex(S)
+        return None if failed else self._xp.cholesky_solve(b[:, None], factor)[:, 0]
 
     def _free_unknowns(self) -> NDArray[np.int64]:
         """Indices of unknowns that the search may change."""
