@@ -187,7 +187,7 @@ class SlidingWindow:
         guess = self._T_world_camera @ invert(self._T_before) @ self._T_world_camera
         known = np.flatnonzero(np.isfinite(self.places(frame.ids)[:, 0]) & ~self._moves(frame.ids))
         tolerance = self._options.tolerance * self._side
-        T, inliers = pose_of(
+        T, _ = pose_of(
             self.places(frame.ids[known]), frame.pixels[known], self._camera.K, guess, tolerance=tolerance
         )
         if T is None:
