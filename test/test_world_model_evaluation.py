@@ -411,6 +411,7 @@ def test_goals_say_by_how_much_they_are_missed() -> None:
     goal = Goal(metric=metric, most=0.02)
     assert goal.text == "<= 20.0 mm"
     assert verdict(goal, 0.01, 0.01) == "met"
+    assert verdict(goal, 0.96 - 0.94, 0.96 - 0.94) == "met"  # 0.020000000000000018
     assert verdict(goal, 0.0, 0.03) == "met, the interval reaches beyond"
     assert verdict(goal, 0.05, 0.05) == "missed by 30.0 mm"
     assert verdict(goal, 0.0, 0.05) == "missed by 5.0 mm, the interval reaches it"
