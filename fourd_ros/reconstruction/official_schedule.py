@@ -50,7 +50,7 @@ from fourd_ros.reconstruction.track_labels import (
 from fourd_ros.reconstruction.track_regions import Regions
 from fourd_ros.reconstruction.tracks import Tracks
 
-__all__ = ["OfficialSchedule", "sliding_windows", "solve_official"]
+__all__ = ["OfficialSchedule", "OfficialSearch", "sliding_windows", "solve_official"]
 
 WINDOW = 5
 POSE_RATE, LATER_POSE_RATE, POINT_RATE, FOCAL_RATE = 1e-2, 1e-3, 1e-2, 1e-4
@@ -117,7 +117,7 @@ def solve_official(
     labels = label_tracks(tracks, regions)
     if not (labels == LONG_STATIC).any():
         raise CannotReconstruct(f"none of {len(tracks)} tracks stands still for a fifth of the frames")
-    search = _Search(tracks, labels, depth, camera, regions, schedule)
+    search = OfficialSearch(tracks, labels, depth, camera, regions, schedule)
     search.window_stage()
     search.static_stage()
     points = search.points_anew()
@@ -125,8 +125,14 @@ def solve_official(
     return _motion(search, points, moving, outliers)
 
 
-class _Search:
-    """The variables of all stages and what they are fitted to."""
+class OfficialSearch:
+    """The stages one by one, in their order, for who wants to look in between; ``solve_official`` does them all.
+
+    Attributes:
+        omega: axis-angle vectors of the cameras in the world [rad], shape [F, 3].
+        t: centres of the cameras [m], shape [F, 3].
+        focal: fx, fy [px], shape [2].
+    """
 
     def __init__(
         self,
@@ -271,7 +277,7 @@ def _smoothness(R: Tensor, t: Tensor) -> Tensor:
 
 
 def _motion(
-    search: _Search, points: NDArray[np.float64], moving: NDArray[np.float64], outliers: NDArray[np.bool_]
+    search: OfficialSearch, points: NDArray[np.float64], moving: NDArray[np.float64], outliers: NDArray[np.bool_]
 ) -> SceneMotion:
     """In the frame of the first camera."""
     with torch.no_grad():
@@ -309,7 +315,7 @@ def _objects(
     return tuple(one for one in found if one is not None)
 
 
-def _rms(search: _Search, points: Tensor, R: Tensor, t: Tensor, K: Tensor) -> float:
+def _rms(search: OfficialSearch, points: Tensor, R: Tensor, t: Tensor, K: Tensor) -> float:
     """Reprojection error of static points [px], NaN without any."""
     pixels, _ = project(points, R, t, K)
     error = torch.linalg.vector_norm(pixels - search.places, dim=-1)
