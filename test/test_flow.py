@@ -67,7 +67,7 @@ def test_flow_of_a_user() -> None:
     assert not flow(texture(20, 20), texture(20, 20)).any()
 
 
-def _still(model: Path | None):
+def _still(model: Path | None, allow_noncommercial: bool):
     return lambda first, second: np.zeros((*first.shape[:2], 2), np.float32)
 
 

@@ -15,6 +15,7 @@ CONVERTERS: dict[str, str] = {
     "lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER",
     "partrm": "fourd_ros.part_dynamics.conversion:CONVERTER",
     "partrm_objaverse": "fourd_ros.part_dynamics.conversion:OBJAVERSE_CONVERTER",
+    "raft": "fourd_ros.reconstruction.raft_conversion:CONVERTER",
 }
 """Module and name of the `Converter` of each system."""
 

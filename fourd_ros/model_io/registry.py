@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
     "PartDynamics": "fourd_ros.part_dynamics.model:PartDynamics",
     "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
+    "Raft": "fourd_ros.reconstruction.raft:Raft",
     "VideoGenerator": "fourd_ros.world_model.compact.generator:VideoGenerator",
 }
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
@@ -26,6 +27,7 @@ NETWORKS: dict[str, str] = {
     "Kinema4DTransformer": "fourd_ros.world_model.kinema4d.transformer:Kinema4DTransformer",
     "PartNetwork": "fourd_ros.part_dynamics.network:PartNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
+    "RaftNetwork": "fourd_ros.reconstruction.raft_network:RaftNetwork",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
     "VideoGeneratorNetwork": "fourd_ros.world_model.compact.generator_network:VideoGeneratorNetwork",
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fourd_ros.errors import InvalidImage, InvalidParameter
 from fourd_ros.registries import find_registered
 
-__all__ = ["FLOWS", "DisFlow", "Flow", "dis", "farneback", "find_flow", "grey"]
+__all__ = ["FLOWS", "DisFlow", "Flow", "check_pair", "dis", "farneback", "find_flow", "grey"]
 
 Picture = NDArray[np.uint8]
 FlowField = NDArray[np.float32]
@@ -24,25 +24,29 @@ FLOWS: dict[str, str] = {
     "dis_fast": "fourd_ros.reconstruction.flow:_dis_fast",
     "dis_ultrafast": "fourd_ros.reconstruction.flow:_dis_ultrafast",
     "farneback": "fourd_ros.reconstruction.flow:_plain_farneback",
+    "raft": "fourd_ros.reconstruction.raft:make_raft",
 }
-"""Name -> ``module:function``, called with the folder of a converted checkpoint or None, gives a `Flow`."""
+"""Name -> ``module:function`` that makes a `Flow`; it is called with what `find_flow` was given: the folder of a
+converted checkpoint or None, and whether its weights may be such that are not for commercial use."""
 
 LEAST_SIDE = 12
 """Smaller pictures leave nothing to the coarse levels [px]."""
 
 
-def find_flow(name: str, *, model: Path | str | None = None) -> Flow:
+def find_flow(name: str, *, model: Path | str | None = None, allow_noncommercial: bool = False) -> Flow:
     """A way to compute flow.
 
     Args:
         name: one of `FLOWS`, or ``module:function`` of a user's own.
         model: folder of a converted checkpoint, for networks.
+        allow_noncommercial: load it though its terms forbid commercial use.
 
     Raises:
         InvalidParameter: no such flow, or a model that it has no use for, or none where it needs one.
+        LicenceRefused: the model is not for commercial use and that was not allowed.
     """
     make: Any = find_registered(FLOWS, name, what="flow", error=InvalidParameter, others=True)
-    flow: Flow = make(None if model is None else Path(model))
+    flow: Flow = make(None if model is None else Path(model), allow_noncommercial)
     return flow
 
 
@@ -122,6 +126,21 @@ def farneback(first: Picture, second: Picture) -> FlowField:
     return np.asarray(cv2.calcOpticalFlowFarneback(before, after, empty, 0.5, 3, 15, 3, 5, 1.2, 0), np.float32)
 
 
+def check_pair(first: Picture, second: Picture) -> None:
+    """Refuse what is no pair of colour pictures [H, W, 3] of one size, uint8.
+
+    Raises:
+        InvalidImage: they are not, or too small for flow.
+    """
+    for rgb in (first, second):
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or min(rgb.shape[:2]) < LEAST_SIDE:
+            given = f"{rgb.dtype} {list(rgb.shape)}"
+            needed = f"uint8 [H, W, 3] of at least {LEAST_SIDE} pixels a side"
+            raise InvalidImage(f"a picture is {given}; needed is {needed}")
+    if first.shape != second.shape:
+        raise InvalidImage(f"flow between pictures of shapes {list(first.shape)} and {list(second.shape)}; needed: one")
+
+
 def grey(rgb: Picture) -> Picture:
     """Grey of a colour picture, shape [H, W], uint8.
 
@@ -130,31 +149,28 @@ def grey(rgb: Picture) -> Picture:
     """
     import cv2
 
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or min(rgb.shape[:2]) < LEAST_SIDE:
-        given = f"{rgb.dtype} {list(rgb.shape)}"
-        raise InvalidImage(f"a picture is {given}; needed is uint8 [H, W, 3] of at least {LEAST_SIDE} pixels a side")
+    check_pair(rgb, rgb)
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _grey_pair(first: Picture, second: Picture) -> tuple[Picture, Picture]:
-    if first.shape != second.shape:
-        raise InvalidImage(f"flow between pictures of shapes {list(first.shape)} and {list(second.shape)}; needed: one")
+    check_pair(first, second)
     return grey(first), grey(second)
 
 
-def _dis_medium(model: Path | None) -> Flow:
+def _dis_medium(model: Path | None, allow_noncommercial: bool) -> Flow:
     return _without(model, dis(preset="medium"))
 
 
-def _dis_fast(model: Path | None) -> Flow:
+def _dis_fast(model: Path | None, allow_noncommercial: bool) -> Flow:
     return _without(model, dis(preset="fast"))
 
 
-def _dis_ultrafast(model: Path | None) -> Flow:
+def _dis_ultrafast(model: Path | None, allow_noncommercial: bool) -> Flow:
     return _without(model, dis(preset="ultrafast"))
 
 
-def _plain_farneback(model: Path | None) -> Flow:
+def _plain_farneback(model: Path | None, allow_noncommercial: bool) -> Flow:
     return _without(model, farneback)
 
 
