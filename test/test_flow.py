@@ -48,6 +48,14 @@ def test_what_is_no_pair_of_pictures_is_refused(second: np.ndarray) -> None:
         dis()(texture(60, 80), second)
 
 
+@pytest.mark.parametrize("size", [(12, 12), (12, 40), (24, 96), (24, 200), (20, 1000), (30, 640), (300, 14)])
+@pytest.mark.parametrize("preset", ["ultrafast", "medium"])
+def test_thin_pictures_are_borne(size: tuple[int, int], preset: str) -> None:
+    picture = texture(*size)
+    flow = dis(preset=preset)(picture, picture)
+    assert flow.shape == (*size, 2) and np.abs(flow).max() < 0.01
+
+
 def test_pictures_of_a_few_pixels_are_refused() -> None:
     with pytest.raises(InvalidImage, match="at least 12 pixels"):
         farneback(np.zeros((4, 80, 3), np.uint8), np.zeros((4, 80, 3), np.uint8))

@@ -165,6 +165,12 @@ def test_tracks_of_a_clip_are_long_and_near() -> None:
     assert np.quantile(np.linalg.norm(wander - middle, axis=-1)[tracks.visible], 0.95) < 0.15
 
 
+@pytest.mark.parametrize("size", [(12, 12), (12, 2000), (33, 17)])
+def test_odd_sizes_are_borne(size: tuple[int, int]) -> None:
+    tracks = track_clip(np.stack([texture(*size)] * 3), options=TrackingOptions(points=50))
+    assert len(tracks) and tracks.visible.all()
+
+
 def test_bounds_and_progress_of_tracks() -> None:
     shares: list[float] = []
     tracks = track_clip(film(4), options=TrackingOptions(points=80, max_tracks=30), progress=shares.append)

@@ -32,6 +32,9 @@ converted checkpoint or None, and whether its weights may be such that are not f
 LEAST_SIDE = 12
 """Smaller pictures leave nothing to the coarse levels [px]."""
 
+DIS_LEAST_SIDE, DIS_THINNEST = 48, 8
+"""Sides [px] and their proportion; OpenCV 5.0 reads outside of smaller and of thinner pictures."""
+
 
 def find_flow(name: str, *, model: Path | str | None = None, allow_noncommercial: bool = False) -> Flow:
     """A way to compute flow.
@@ -89,7 +92,8 @@ class DisFlow:
         begin = np.zeros((*first.shape, 2), np.float32)
         if start is not None:
             begin[:] = start
-        return np.asarray(self._search.calc(first, second, begin), np.float32)
+        found = self._search.calc(_thickened(first), _thickened(second), _thickened(begin))
+        return np.asarray(found, np.float32)[: first.shape[0], : first.shape[1]]
 
 
 def dis(*, preset: str = "medium") -> DisFlow:
@@ -156,6 +160,16 @@ def grey(rgb: Picture) -> Picture:
 def _grey_pair(first: Picture, second: Picture) -> tuple[Picture, Picture]:
     check_pair(first, second)
     return grey(first), grey(second)
+
+
+def _thickened(values: NDArray[Any]) -> NDArray[Any]:
+    """The picture, or flow, with its last row or column repeated until DIS finds its coarse patches inside."""
+    height, width = values.shape[:2]
+    least = max(DIS_LEAST_SIDE, max(height, width) // DIS_THINNEST)
+    if min(height, width) >= least:
+        return values
+    more = ((0, max(0, least - height)), (0, max(0, least - width)), (0, 0))
+    return np.pad(values, more[: values.ndim], mode="edge")
 
 
 def _dis_medium(model: Path | None, allow_noncommercial: bool) -> Flow:

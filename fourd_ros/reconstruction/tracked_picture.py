@@ -13,6 +13,9 @@ __all__ = ["TrackedPicture"]
 SMALL_SIDE = 320
 """Longer side of the picture in which large motions are looked for [px]."""
 
+LEAST_SMALL_SIDE = 12
+"""However thin the picture is [px]."""
+
 USUAL_MEAN, USUAL_DEVIATION = 128.0, 48.0
 LEAST_DEVIATION = 4.0
 """A frame with less contrast is not amplified further [grey levels]."""
@@ -46,7 +49,7 @@ class TrackedPicture:
         gain = USUAL_DEVIATION / max(deviation, LEAST_DEVIATION)
         usual = cv2.convertScaleAbs(np.maximum(raw * np.float32(gain) + np.float32(USUAL_MEAN - gain * mean), 0))
         shrink = max(1.0, max(raw.shape) / SMALL_SIDE)
-        size = round(raw.shape[1] / shrink), round(raw.shape[0] / shrink)
+        size = tuple(max(LEAST_SMALL_SIDE, round(side / shrink)) for side in raw.shape[::-1])
         small = cv2.resize(usual, size, interpolation=cv2.INTER_AREA)
         return TrackedPicture(colour=prepared(rgb), grey=np.asarray(usual, np.uint8), small=np.asarray(small, np.uint8))
 
