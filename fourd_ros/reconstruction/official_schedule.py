@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from fourd_ros.errors import CannotReconstruct, InvalidClip
@@ -279,10 +280,10 @@ def _smoothness(R: Tensor, t: Tensor) -> Tensor:
 def _motion(
     search: OfficialSearch, points: NDArray[np.float64], moving: NDArray[np.float64], outliers: NDArray[np.bool_]
 ) -> SceneMotion:
-    """In the frame of the first camera."""
+    """In the frame of the first camera, with rotations that are quite orthonormal."""
     with torch.no_grad():
         R, t, K = rotation_matrices(search.omega), search.t, search.calibration()
-        T = from_parts(R.double().numpy(), t.double().numpy())
+        T = from_parts(Rotation.from_matrix(R.double().numpy()).as_matrix(), t.double().numpy())
         rms = _rms(search, torch.from_numpy(points.astype(np.float32)), R, t, K)
     T_world_start = invert(T[0])
     tracks = search.tracks
