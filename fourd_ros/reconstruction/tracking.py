@@ -46,12 +46,17 @@ class TrackingOptions:
 
 
 def track_clip(
-    rgb: NDArray[np.uint8], *, options: TrackingOptions | None = None, progress: Progress | None = None
+    rgb: NDArray[np.uint8],
+    *,
+    within: NDArray[np.bool_] | None = None,
+    options: TrackingOptions | None = None,
+    progress: Progress | None = None,
 ) -> Tracks:
     """Follow points through a clip.
 
     Args:
         rgb: colour, shape [F, H, W, 3], uint8.
+        within: where tracks may begin, shape [F, H, W]; anywhere if not given.
         options: where tracks begin and which are kept.
         progress: told the share that is done.
 
@@ -64,7 +69,11 @@ def track_clip(
     """
     if rgb.ndim != 4 or not len(rgb):
         raise InvalidClip(f"points are followed in frames [F, H, W, 3], got {list(rgb.shape)}")
-    work = _Tracking(rgb, options or TrackingOptions(), progress or (lambda share: None))
+    if within is not None and within.shape != rgb.shape[:3]:
+        raise InvalidClip(
+            f"places where tracks may begin have shape {list(within.shape)}, frames {list(rgb.shape[:3])}"
+        )
+    work = _Tracking(rgb, within, options or TrackingOptions(), progress or (lambda share: None))
     work.forward()
     work.backward()
     return work.tracks()
@@ -73,8 +82,14 @@ def track_clip(
 class _Tracking:
     """Two passes over the frames; what they find is kept frame by frame until the end."""
 
-    def __init__(self, rgb: NDArray[np.uint8], options: TrackingOptions, progress: Progress) -> None:
-        self._rgb, self._options, self._progress = rgb, options, progress
+    def __init__(
+        self,
+        rgb: NDArray[np.uint8],
+        within: NDArray[np.bool_] | None,
+        options: TrackingOptions,
+        progress: Progress,
+    ) -> None:
+        self._rgb, self._within, self._options, self._progress = rgb, within, options, progress
         self._seeds: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         self._found: list[tuple[int, NDArray[np.int64], NDArray[np.float64]]] = []
         self._count = 0
@@ -87,7 +102,9 @@ class _Tracking:
             follower.advance(picture)
             self._note(frame, follower)
             if frame % self._options.interval == 0:
-                places = find_corners(picture.grey, taken=follower.positions, wanted=self._options.points)
+                places = self._allowed(
+                    frame, find_corners(picture.grey, taken=follower.positions, wanted=self._options.points)
+                )
                 ids = np.arange(self._count, self._count + len(places))
                 follower.add(ids, places)
                 self._seeds[frame] = ids, places
@@ -105,6 +122,13 @@ class _Tracking:
             if frame in self._seeds:
                 follower.add(*self._seeds[frame])
             self._progress(1 - 0.5 * frame / (last + 1))
+
+    def _allowed(self, frame: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those where tracks may begin."""
+        if self._within is None:
+            return places
+        x, y = places.astype(np.int64).T
+        return np.asarray(places[self._within[frame, y, x]])
 
     def _note(self, frame: int, follower: PointFollower) -> None:
         seen = follower.seen

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fourd_ros.errors import InvalidTracks
 
-__all__ = ["Tracks"]
+__all__ = ["Tracks", "joined"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +72,21 @@ class Tracks:
             width=self.width,
             height=self.height,
         )
+
+
+def joined(first: Tracks, second: Tracks) -> Tracks:
+    """Tracks of the same clip, those of `first` before those of `second`.
+
+    Raises:
+        InvalidTracks: another number of frames, or frames of another size.
+    """
+    sizes = [(one.frames, one.width, one.height) for one in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise InvalidTracks(f"tracks of {sizes[0]} and {sizes[1]} frames, width and height; needed: of one clip")
+    return Tracks(
+        positions=np.concatenate([first.positions, second.positions], axis=1),
+        visible=np.concatenate([first.visible, second.visible], axis=1),
+        born=np.concatenate([first.born, second.born]),
+        width=first.width,
+        height=first.height,
+    )
