@@ -18,7 +18,7 @@ _PIXEL = Tolerance(atol=1e-3)
 _LABELS = Tolerance(outlier_share=1e-3)
 _PLACE = Tolerance(atol=1e-5)
 _NOISE = Tolerance(rtol=0.1)
-_SEEN = Tolerance(outlier_share=0.02)
+_SEEN = Tolerance(outlier_share=0.05)
 _FOCAL_ERROR = 1.1
 _TRACK_NOISE = 0.3
 _DEPTH_NOISE = Tolerance(atol=0.03)
