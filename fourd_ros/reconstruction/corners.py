@@ -15,13 +15,20 @@ BORDER = 3
 """No corner is so near to the border [px]."""
 
 
-def find_corners(grey: NDArray[np.uint8], *, taken: NDArray[np.floating], wanted: int) -> NDArray[np.float64]:
+def find_corners(
+    grey: NDArray[np.uint8],
+    *,
+    taken: NDArray[np.floating],
+    wanted: int,
+    allowed: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
     """The best corner of each cell of a grid that has no point yet.
 
     Args:
         grey: shape [H, W].
         taken: pixels (x, y) that have a point, shape [N, 2].
         wanted: points on the whole picture, those that are there included; sets the size of the cells.
+        allowed: where corners may be, shape [H, W]; None for everywhere.
 
     Returns:
         Pixels (x, y), the strongest first, whole numbers, at least half a cell from what is taken, shape [n, 2].
@@ -38,6 +45,8 @@ def find_corners(grey: NDArray[np.uint8], *, taken: NDArray[np.floating], wanted
     strength = np.asarray(cv2.cornerMinEigenVal(grey, BLOCK), np.float32)
     strength[:BORDER] = strength[-BORDER:] = strength[:, :BORDER] = strength[:, -BORDER:] = 0
     strength[_near(taken, (height, width), cell // 2)] = 0
+    if allowed is not None:
+        strength[~allowed] = 0
     best, places = _best_of_cells(strength, cell)
     order = np.argsort(-best, kind="stable")[:room]
     return places[order[best[order] > LEAST_STRENGTH]]

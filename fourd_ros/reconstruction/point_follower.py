@@ -86,6 +86,11 @@ class PointFollower:
         self._warps = np.concatenate([self._warps, identity_warps(places)])
         self._unseen = np.concatenate([self._unseen, np.zeros(len(ids), np.int64)])
 
+    def forget(self, ids: NDArray[np.int64]) -> None:
+        """Follow these points no longer."""
+        if self._patches is not None:
+            self._keep(~np.isin(self.ids, ids))
+
     def advance(self, picture: TrackedPicture) -> None:
         """Follow the points into the next frame; those that are given up are forgotten.
 

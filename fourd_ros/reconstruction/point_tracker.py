@@ -59,6 +59,7 @@ class PointTracker:
     def restart(self) -> None:
         """Forget all points, as after a jump in time; their ids are not used again."""
         self._follower = PointFollower(self._options.follow)
+        self._picture: TrackedPicture | None = None
 
     def advance(self, rgb: NDArray[np.uint8]) -> TrackedFrame:
         """Follow the points into the next frame.
@@ -72,6 +73,7 @@ class PointTracker:
         picture = TrackedPicture.of(rgb)
         follower, former = self._follower, self._follower.ids
         follower.advance(picture)
+        self._picture = picture
         lost = former[~np.isin(former, follower.ids)]
         first_new = self._next_id
         if len(follower) < self._options.reseed_below * self._options.max_points:
@@ -80,7 +82,39 @@ class PointTracker:
         ids = follower.ids[seen]
         return TrackedFrame(ids=ids, positions=follower.positions[seen], new=ids >= first_new, lost=lost)
 
+    def look_closer(
+        self, rows: slice, columns: slice, allowed: NDArray[np.bool_], *, apart: float, most: int
+    ) -> NDArray[np.int64]:
+        """Follow more points of a part of the newest frame, from the next frame on.
+
+        Args:
+            rows: of the part.
+            columns: of the part.
+            allowed: pixels of the part in which they may be, shape [h, w].
+            apart: points are about so far from each other [px].
+            most: new ones.
+
+        Returns:
+            Their ids, shape [n].
+        """
+        first = self._next_id
+        if self._picture is None or len(self._follower) >= 2 * self._options.max_points:
+            return np.zeros(0, np.int64)
+        corner = np.array([columns.start, rows.start])
+        part = np.ascontiguousarray(self._picture.grey[rows, columns])
+        taken = self._follower.positions - corner
+        taken = taken[((taken >= 0) & (taken < part.shape[::-1])).all(axis=1)]
+        wanted = min(round(part.size / apart**2), len(taken) + most)
+        self._add(find_corners(part, taken=taken, wanted=wanted, allowed=allowed) + corner)
+        return np.arange(first, self._next_id)
+
+    def forget(self, ids: NDArray[np.int64]) -> None:
+        """Follow these points no longer; they do not count as lost."""
+        self._follower.forget(ids)
+
     def _seed(self, picture: TrackedPicture) -> None:
-        places = find_corners(picture.grey, taken=self._follower.positions, wanted=self._options.max_points)
+        self._add(find_corners(picture.grey, taken=self._follower.positions, wanted=self._options.max_points))
+
+    def _add(self, places: NDArray[np.float64]) -> None:
         self._follower.add(np.arange(self._next_id, self._next_id + len(places)), places)
         self._next_id += len(places)

@@ -14,12 +14,19 @@ from fourd_ros.reconstruction.bundle.prior import FramePrior
 from fourd_ros.reconstruction.bundle.problem import BundleOptions, BundleProblem
 from fourd_ros.reconstruction.bundle.state import POSE
 from fourd_ros.reconstruction.path_start import FEWEST_POINTS, back_projected, path_from_motion, pose_of
+from fourd_ros.reconstruction.rigid_pose import PoseOptions, rigid_pose
 from fourd_ros.reconstruction.triangulation import triangulated
 
 __all__ = ["LivePose", "SlidingWindow", "WindowOptions"]
 
 FloatArray = NDArray[np.float64]
 Ids = NDArray[np.int64]
+
+OUTLIER = 6.0
+"""Standard deviations of a point's position that its tolerance stands for."""
+
+AGREEING = 0.5
+"""A pose near the expected one is right if this share of the points agrees with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +194,7 @@ class SlidingWindow:
         guess = self._T_world_camera @ invert(self._T_before) @ self._T_world_camera
         known = np.flatnonzero(np.isfinite(self.places(frame.ids)[:, 0]) & ~self._moves(frame.ids))
         tolerance = self._options.tolerance * self._side
-        T, _ = pose_of(
-            self.places(frame.ids[known]), frame.pixels[known], self._camera.K, guess, tolerance=tolerance
-        )
+        T = self._pose_near(guess, frame, known, tolerance)
         if T is None:
             return self._without_pose(frame)
         self._lost = 0
@@ -202,6 +207,26 @@ class SlidingWindow:
             self._adjust()
             self._place_new(frame)
         return self._pose(frame, key_frame=key_frame)
+
+    def _pose_near(
+        self, guess: FloatArray, frame: _Frame, known: NDArray[np.int64], tolerance: float
+    ) -> FloatArray | None:
+        """By pixels and depth from where the camera should be; if that explains too little, by a search."""
+        places, pixels = self.places(frame.ids[known]), frame.pixels[known]
+        options = PoseOptions(
+            pixel_sigma=tolerance / OUTLIER,
+            depth_sigma=self._options.bundle.depth_sigma,
+            outlier=OUTLIER,
+            fewest=FEWEST_POINTS,
+        )
+        found = rigid_pose(places, pixels, frame.depth[known], self._camera.K, guess, options=options)
+        if found is not None and found.agrees.mean() > AGREEING:
+            return found.T_points_camera
+        T, _ = pose_of(places, pixels, self._camera.K, guess, tolerance=tolerance)
+        if T is None:
+            return None
+        found = rigid_pose(places, pixels, frame.depth[known], self._camera.K, T, options=options)
+        return T if found is None else found.T_points_camera
 
     def _without_pose(self, frame: _Frame) -> LivePose | None:
         self._lost += 1
