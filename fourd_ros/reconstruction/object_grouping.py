@@ -19,6 +19,7 @@ def group_tracks(
     residual: FloatArray,
     *,
     longer_side: int,
+    noise: float = 0.0,
     reach: float = 0.08,
     alike: float = 0.35,
     fewest: int = 6,
@@ -29,9 +30,10 @@ def group_tracks(
     Args:
         pixels: shape [F, n, 2].
         seen: shape [F, n].
-        residual: how far a track goes from a frame to the next beyond what a still point would, NaN where
-            unknown, shape [F - 1, n, 2].
+        residual: how far a track goes from a frame to a later one beyond what a still point would, NaN where
+            unknown, shape [*, n, 2].
         longer_side: of the image [px].
+        noise: motions may differ by this much besides [px].
         reach: neighbours are this near, as a share of the longer side.
         alike: motions differ by less than this share of their length.
         fewest: tracks of a group.
@@ -45,7 +47,8 @@ def group_tracks(
     both = np.isfinite(a).all(axis=-1) & np.isfinite(b).all(axis=-1)
     difference = np.where(both, np.linalg.norm(np.nan_to_num(a - b), axis=-1), 0.0).sum(axis=0)
     length = np.where(both, np.linalg.norm(np.nan_to_num(a + b), axis=-1) / 2, 0.0).sum(axis=0)
-    joined = (both.sum(axis=0) >= common - 1) & (difference < alike * length)
+    times = both.sum(axis=0)
+    joined = (times >= common - 1) & (difference < alike * length + noise * times)
     graph = coo_matrix((np.ones(joined.sum()), (first[joined], second[joined])), shape=(count, count))
     _, part = connected_components(graph, directed=False)
     sizes = np.bincount(part)
@@ -53,7 +56,8 @@ def group_tracks(
     number = np.full(len(sizes), REJECTED, np.int64)
     kept = ranked[sizes[ranked] >= fewest]
     number[kept] = np.arange(1, len(kept) + 1)
-    return number[part]
+    numbers: NDArray[np.int64] = number[part]
+    return numbers
 
 
 def _neighbours(

@@ -1,6 +1,6 @@
 """How an object moves: it is a still scene in its own frame, seen by a camera that goes the other way round."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ FEWEST_TRACKS = 5
 
 STRAYING = 3.0
 """Tracks whose errors are this many times the object's median do not belong to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectFit:
+    """An object, and how far from their places its points appear [px], NaN where unseen, shape [F, n]."""
+
+    moving: MovingObject
+    errors: FloatArray
 
 
 def object_motion(
@@ -52,6 +60,30 @@ def object_motion(
     Raises:
         CannotReconstruct: no run of frames sees enough of its tracks.
     """
+    return fit_object(
+        number,
+        tracks,
+        pixels=pixels,
+        seen=seen,
+        depth=depth,
+        T_world_camera=T_world_camera,
+        camera=camera,
+        options=options,
+    ).moving
+
+
+def fit_object(
+    number: int,
+    tracks: NDArray[np.int64],
+    *,
+    pixels: FloatArray,
+    seen: NDArray[np.bool_],
+    depth: FloatArray,
+    T_world_camera: FloatArray,
+    camera: PinholeCamera,
+    options: BundleOptions,
+) -> ObjectFit:
+    """As `object_motion`, with the errors."""
     frames = np.flatnonzero(seen.sum(axis=1) >= FEWEST_TRACKS)
     if len(frames) < SHORTEST:
         raise CannotReconstruct(f"object {number}: {len(frames)} frames see {FEWEST_TRACKS} of its tracks")
@@ -108,7 +140,7 @@ def _moving(
     seen: NDArray[np.bool_],
     T_world_camera: FloatArray,
     camera: PinholeCamera,
-) -> MovingObject:
+) -> ObjectFit:
     """The object with the axes of the world and its origin in its centroid when first seen."""
     T_world_points = T_world_camera[span] @ invert(T_object_camera)
     first = T_world_points[0]
@@ -120,12 +152,15 @@ def _moving(
     enough = (seen[span] & kept).sum(axis=1) >= FEWEST_TRACKS
     poses[span[enough]] = (T_world_points @ centred)[enough]
     in_camera = apply(invert(T_object_camera), np.broadcast_to(points, (len(span), *points.shape)))[..., 2]
+    spread = np.full((len(T_world_camera), int(kept.sum())), np.nan)
+    spread[span] = np.where(np.isposinf(errors), np.nan, errors)[:, kept]
     strays = (errors * in_camera / camera.K[0, 0])[:, kept]
     strays = strays[np.isfinite(strays)]
-    return MovingObject(
+    moving = MovingObject(
         number=number,
         tracks=tracks[kept],
-        points=own[kept],
+        points=own[kept].astype(np.float64),
         T_world_object=poses,
         nonrigid=float(np.sqrt((strays**2).mean())) if len(strays) else float("nan"),
     )
+    return ObjectFit(moving=moving, errors=spread)

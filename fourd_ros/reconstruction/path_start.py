@@ -187,7 +187,7 @@ class _Chain:
     def place(self, frames: tuple[int, ...]) -> None:
         """Points that are not placed yet and whose rays cross in `frames`."""
         missing = np.flatnonzero(np.isnan(self.points[:, 0]))
-        chosen = [frame for frame in frames if frame not in self._lost]
+        chosen = np.array([frame for frame in frames if frame not in self._lost], np.int64)
         weights = self._seen[np.ix_(chosen, missing)].astype(np.float64)
         self.points[missing] = triangulated(self._pixels[np.ix_(chosen, missing)], weights, self.path[chosen], self._K)
 

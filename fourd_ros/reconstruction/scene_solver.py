@@ -12,18 +12,18 @@ from fourd_ros.errors import CannotReconstruct, InvalidTracks
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.reconstruction.bundle.problem import BundleOptions, BundleProblem, BundleSolution
+from fourd_ros.reconstruction.bundle.state import POSE
 from fourd_ros.reconstruction.motion import REJECTED, STATIC, MovingObject, SceneMotion
 from fourd_ros.reconstruction.motion_segmentation import (
     SHORTEST,
     Segmentation,
     SegmentationOptions,
     adjust_only,
-    placed_all,
     segment_motion,
     tracking_sigma,
 )
 from fourd_ros.reconstruction.object_grouping import group_tracks
-from fourd_ros.reconstruction.object_motion import object_motion
+from fourd_ros.reconstruction.object_motion import ObjectFit, fit_object
 from fourd_ros.reconstruction.path_start import PathStart, path_from_depth, path_from_motion
 from fourd_ros.reconstruction.track_depth import depth_at
 from fourd_ros.reconstruction.tracks import Tracks
@@ -40,6 +40,16 @@ UNKNOWN = -2
 SMALLEST_SIGMA = 0.01
 """Trackers are not believed to be better than this [px]."""
 
+UNITED, UNITED_GROWTH, UNITED_DEVIATIONS = 0.8, 3.0, 4.0
+"""Two groups are one object if this share of the tracks of each follow a common motion and the sum of their squared
+errors grows by less than so many times what the poses saved would explain; errors count up to so many deviations."""
+
+COMPARED_FRAMES = 5
+"""Motions of neighbours are compared over so many frames, where they stand out of the noise."""
+
+COMPARED_DEVIATIONS = 3.0
+"""And count as the same if they differ by less than so many standard deviations of a track's position."""
+
 STILL_MASK = 0.5
 """A track belongs to the mask that covers more than this share of where it is seen."""
 
@@ -49,7 +59,8 @@ class SolverOptions:
     """How a scene is solved.
 
     Args:
-        focal: whether the focal length is sought: ``auto`` where the calibration is none or guessed.
+        focal: ``fixed`` for a calibrated camera, ``shared`` where its focal length may be off, ``separate`` where fx
+            and fy may be off differently.
         bundle: of the adjustment; sigmas and bounds of pixels are found from the tracks.
         segmentation: when a track moves.
     """
@@ -139,8 +150,11 @@ class _Solver:
         camera = self._with_focal(solution.focal)
         self._tell("objects")
         labels = np.where(found.still, STATIC, REJECTED).astype(np.int64)
-        labels = self._grouped(labels, found, solution, camera)
-        objects, caveats = self._objects(labels, solution, camera, sigma)
+        labels = self._grouped(labels, found, solution, camera, sigma)
+        fits, caveats = self._objects(labels, solution, camera, sigma)
+        if self._given is None:
+            fits = self._united(fits, solution, camera, sigma)
+        objects = tuple(fit.moving for fit in fits)
         kept = {int(moving.number): moving.tracks for moving in objects}
         labels[labels > STATIC] = REJECTED
         for number, tracks in kept.items():
@@ -215,7 +229,9 @@ class _Solver:
         K[0, 0], K[1, 1] = focal
         return replace(self._camera, K=K)
 
-    def _grouped(self, labels: Labels, found: Segmentation, solution: BundleSolution, camera: PinholeCamera) -> Labels:
+    def _grouped(
+        self, labels: Labels, found: Segmentation, solution: BundleSolution, camera: PinholeCamera, sigma: float
+    ) -> Labels:
         """Labels with the numbers of objects, given ones first."""
         given = self._given
         if given is not None:
@@ -225,21 +241,28 @@ class _Solver:
             return labels
         chosen = np.flatnonzero(moving)
         residual = self._beyond_still(chosen, solution, camera)
-        groups = group_tracks(self._pixels[:, chosen], self._seen[:, chosen], residual, longer_side=self._side)
+        groups = group_tracks(
+            self._pixels[:, chosen],
+            self._seen[:, chosen],
+            residual,
+            longer_side=self._side,
+            noise=COMPARED_DEVIATIONS * sigma,
+        )
         used = int(labels.max(initial=0))
         labels[chosen] = np.where(groups == REJECTED, REJECTED, groups + used)
         return labels
 
     def _beyond_still(self, chosen: Labels, solution: BundleSolution, camera: PinholeCamera) -> FloatArray:
-        """Motion in the image beyond that of a still point at the same depth, shape [F - 1, n, 2]."""
+        """Motion in the image over some frames beyond that of a still point at the same depth, shape [*, n, 2]."""
+        gap = min(COMPARED_FRAMES, max(1, (len(self._seen) - 1) // 3))
         depth = self._unit_depth(chosen, solution)
         pixels, seen = self._pixels[:, chosen], self._seen[:, chosen]
         rays = np.concatenate([(pixels - camera.K[:2, 2]) / camera.K[[0, 1], [0, 1]], np.ones((*seen.shape, 1))], -1)
-        step = invert(solution.T_world_camera[1:]) @ solution.T_world_camera[:-1]
-        there = apply(step, rays[:-1] * depth[:-1, :, None])
+        step = invert(solution.T_world_camera[gap:]) @ solution.T_world_camera[:-gap]
+        there = apply(step, rays[:-gap] * depth[:-gap, :, None])
         still = there[..., :2] / there[..., 2:] * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
-        both = seen[:-1] & seen[1:]
-        return np.where(both[..., None], pixels[1:] - still, np.nan)
+        both = seen[:-gap] & seen[gap:]
+        return np.where(both[..., None], pixels[gap:] - still, np.nan)
 
     def _unit_depth(self, chosen: Labels, solution: BundleSolution) -> FloatArray:
         """Depth at tracks in the unit of the path; where none was measured, that of the still points around."""
@@ -261,28 +284,60 @@ class _Solver:
 
     def _objects(
         self, labels: Labels, solution: BundleSolution, camera: PinholeCamera, sigma: float
-    ) -> tuple[tuple[MovingObject, ...], tuple[str, ...]]:
+    ) -> tuple[tuple[ObjectFit, ...], tuple[str, ...]]:
         found, caveats = [], []
         if self._depth is None and (labels > STATIC).any():
             caveats.append("without depth the distance of moving objects is a guess: that of still points beside them")
         for number in np.unique(labels[labels > STATIC]):
-            tracks = np.flatnonzero(labels == number)
             try:
-                found.append(
-                    object_motion(
-                        int(number),
-                        tracks,
-                        pixels=self._pixels[:, tracks],
-                        seen=self._seen[:, tracks],
-                        depth=self._unit_depth(tracks, solution),
-                        T_world_camera=solution.T_world_camera,
-                        camera=camera,
-                        options=replace(self._bundle(sigma), depth_sigma=self._options.bundle.depth_sigma),
-                    )
-                )
+                found.append(self._object(int(number), np.flatnonzero(labels == number), solution, camera, sigma))
             except CannotReconstruct as reason:
                 caveats.append(str(reason))
         return tuple(found), tuple(caveats)
+
+    def _object(
+        self, number: int, tracks: Labels, solution: BundleSolution, camera: PinholeCamera, sigma: float
+    ) -> ObjectFit:
+        return fit_object(
+            number,
+            tracks,
+            pixels=self._pixels[:, tracks],
+            seen=self._seen[:, tracks],
+            depth=self._unit_depth(tracks, solution),
+            T_world_camera=solution.T_world_camera,
+            camera=camera,
+            options=self._bundle(sigma),
+        )
+
+    def _united(
+        self, fits: tuple[ObjectFit, ...], solution: BundleSolution, camera: PinholeCamera, sigma: float
+    ) -> tuple[ObjectFit, ...]:
+        """Groups that move as one are one object: tracks of a thing are not always neighbours."""
+        kept: list[ObjectFit] = []
+        for fit in fits:
+            for index, other in enumerate(kept):
+                both = np.concatenate([other.moving.tracks, fit.moving.tracks])
+                try:
+                    union = self._object(other.moving.number, both, solution, camera, sigma)
+                except CannotReconstruct:
+                    continue
+                if self._is_one(union, other, fit, sigma):
+                    kept[index] = union
+                    break
+            else:
+                kept.append(fit)
+        return tuple(kept)
+
+    @staticmethod
+    def _is_one(union: ObjectFit, first: ObjectFit, second: ObjectFit, sigma: float) -> bool:
+        """Whether one rigid motion explains two groups: errors grow by what a pose less in every frame accounts for."""
+        groups = (first, second)
+        if any(np.isin(group.moving.tracks, union.moving.tracks).mean() < UNITED for group in groups):
+            return False
+        bound = UNITED_DEVIATIONS * sigma
+        squares = [np.nansum(np.minimum(fit.errors, bound) ** 2) for fit in (union, *groups)]
+        frames = min(int(np.isfinite(group.moving.T_world_object[:, 0, 0]).sum()) for group in groups)
+        return bool(squares[0] - squares[1] - squares[2] <= UNITED_GROWTH * POSE * frames * sigma**2)
 
     def _motion(
         self,
@@ -357,4 +412,4 @@ def _fit(motion: SceneMotion) -> float:
     return float((motion.labels == STATIC).sum() / (1 + motion.rms))
 
 
-__all__ = ["UNKNOWN", "SolverOptions", "labels_from_masks", "placed_all", "solve_scene"]
+__all__ = ["UNKNOWN", "SolverOptions", "labels_from_masks", "solve_scene"]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.errors import CannotReconstruct
-from fourd_ros.reconstruction.bundle.arrays import Array, Arrays
+from fourd_ros.reconstruction.bundle.arrays import Array, Arrays, blas
 from fourd_ros.reconstruction.bundle.frame_terms import FrameTerm, frame_terms
 from fourd_ros.reconstruction.bundle.point_block import BlockSystem, Eliminated, PointBlock, point_blocks
 from fourd_ros.reconstruction.bundle.problem import FOCAL_UNKNOWNS, BundleOptions, BundleProblem, BundleSolution
@@ -65,6 +65,10 @@ class Adjustment:
 
     def run(self) -> BundleSolution:
         """Steps until the cost stops to fall."""
+        with blas().limit(limits=1, user_api="blas"):
+            return self._search()
+
+    def _search(self) -> BundleSolution:
         damping, iterations, converged, refused = FIRST_DAMPING, 0, False, False
         systems = self._linearised()
         cost = self._total(systems)

@@ -1,5 +1,6 @@
 """NumPy on the CPU or torch on any device, behind the few names that both share."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,16 @@ class Arrays:
     def back(self, array: Array) -> NDArray[np.float64]:
         """`array` as a NumPy array."""
         return np.asarray(array if self.xp is np else array.cpu().numpy(), np.float64)
+
+
+@cache
+def blas() -> Any:
+    """What sets the threads of the libraries below NumPy and SciPy; finding them takes a while.
+
+    The products of a bundle are small: a second thread gains little on an idle machine, and on a busy one each waits
+    for the other.
+    """
+    import scipy.linalg  # noqa: F401 - it brings a library of its own
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

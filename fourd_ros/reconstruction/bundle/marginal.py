@@ -43,9 +43,9 @@ def prior_without_first(
     kept = (np.arange(problem.frames)[:, None] * SIZE + np.arange(own)).ravel()
     H, g = np.zeros((full, full)), np.zeros(full)
     H[np.ix_(kept, kept)], g[kept] = information, gradient
-    scale = [POSE] if own > POSE and options.scale_sigma > 0 else []
+    scale = np.array([POSE] if own > POSE and options.scale_sigma > 0 else [], np.int64)
     rest = np.arange(SIZE, full)
-    if scale:
+    if len(scale):
         cross = H[np.ix_(rest, scale)] / max(H[POSE, POSE], 1e-300)
         H_rest, g_rest = H[np.ix_(rest, rest)] - cross @ H[np.ix_(scale, rest)], g[rest] - cross @ g[scale]
     else:

@@ -4,7 +4,7 @@ A block is dense: every point in every frame from the first to the last that see
 weight zero. So all sums are sums along axes and matrix products, and one code serves NumPy and torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from fourd_ros.reconstruction.bundle.arrays import Array, Arrays
 from fourd_ros.reconstruction.bundle.problem import FOCAL_UNKNOWNS, BundleOptions, BundleProblem
 from fourd_ros.reconstruction.bundle.state import POSE, State
 
-POINTS = 512
+POINTS = 1024
 """Of a block at most."""
 
 NEAR = 1e-6
@@ -32,7 +32,9 @@ class BlockSystem:
         frames: first frame and the one after the last.
         H: frames with their own unknowns and the focal lengths, shape [f, D + G, D + G].
         g: gradient, shape [f, D + G].
-        W: unknowns against points, shape [f, D + G, 3, p].
+        J: weighted errors by these unknowns, shape [f, D + G, k, p]; k is 2, or 3 with depth. The block's own: it
+            holds until the block is linearised again.
+        J_points: weighted errors by the points, shape [3, f, k, p].
         V: points, shape [3, 3, p].
         g_points: gradient, shape [3, p].
         cost: half the weighted sum of robust squares.
@@ -41,21 +43,26 @@ class BlockSystem:
     frames: tuple[int, int]
     H: Array
     g: Array
-    W: Array
+    J: Array
+    J_points: Array
     V: Array
     g_points: Array
     cost: float
 
     def eliminated(self, damping: float, unknowns: int, xp: Any) -> "Eliminated":
-        """Without its points: what they take from the normal equations of the rest (the Schur complement)."""
+        """Without its points: what they take from the normal equations of the rest (the Schur complement).
+
+        With the points' own equations V = C C', the rest loses J' J_points C^-T times its transpose.
+        """
         factor = _cholesky(self.V, damping, xp)
-        frames, _, _, points = self.W.shape
-        size, shared = unknowns, self.W.shape[1] - unknowns
-        reduced = _solve_lower(factor, self.W.swapaxes(0, 2).swapaxes(1, 2), xp)  # [3, f, D + G, p]
-        own = reduced[:, :, :size].swapaxes(0, 1).swapaxes(1, 2).reshape(frames * size, 3 * points)
-        common = reduced[:, :, size:].sum(1).swapaxes(0, 1).reshape(shared, 3 * points)
-        q = _solve_lower(factor, self.g_points, xp)
-        return Eliminated(rows=xp.concatenate([own, common]), q=q.reshape(-1), factor=factor)
+        frames, rest, _, points = self.J.shape
+        size, shared = unknowns, rest - unknowns
+        scaled = xp.stack(_solve_lower(factor, self.J_points))
+        rows = xp.einsum("fdkp,jfkp->fdjp", self.J, scaled)
+        own = rows[:, :size].reshape(frames * size, 3 * points)
+        common = rows[:, size:].sum(0).reshape(shared, 3 * points)
+        q = xp.concatenate(_solve_lower(factor, self.g_points))
+        return Eliminated(rows=xp.concatenate([own, common]) if shared else own, q=q, factor=factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,9 @@ class PointBlock:
                 known = (depth > 0) & np.isfinite(depth) & (weights > 0)
                 self._log_depth = arrays.of(np.where(known, np.log(np.where(known, depth, 1.0)), 0.0))
             self._depth_weights = arrays.of(np.where(known, weights, 0.0) / options.depth_sigma**2)
+        rows = 2 if problem.depth is None else 3
+        unknowns = self.unknowns + FOCAL_UNKNOWNS[options.focal]
+        self._J = arrays.zeros(len(weights), unknowns, rows, len(members))
 
     @property
     def unknowns(self) -> int:
@@ -134,33 +144,32 @@ class PointBlock:
 
         rows = 2 if depth is None else 3
         frames, points = du.shape
-        error = xp.stack([pixel_root * du, pixel_root * dv, *([] if depth is None else [depth_root * depth])], 1)
-        by_place = self._arrays.zeros(frames, 3, rows, points)  # rows by camera axes
-        by_place[:, 0, 0], by_place[:, 2, 0] = fx / z, -fx * pu / z
-        by_place[:, 1, 1], by_place[:, 2, 1] = fy / z, -fy * pv / z
-        if depth is not None:
-            by_place[:, 2, 2] = depth_root / z
-
-        focal = FOCAL_UNKNOWNS[self._options.focal]
-        J = self._arrays.zeros(frames, size + focal, rows, points)
-        a0, a1, a2 = by_place[:, 0], by_place[:, 1], by_place[:, 2]
-        J[:, :3] = -by_place
-        J[:, 3], J[:, 4] = a1 * z[:, None] - a2 * y[:, None], a2 * x[:, None] - a0 * z[:, None]
-        J[:, 5] = a0 * y[:, None] - a1 * x[:, None]
-        if depth is not None:
+        focals = FOCAL_UNKNOWNS[self._options.focal]
+        near_x, near_y = fx / z, fy / z
+        J = self._J  # what is zero in it stays zero
+        J[:, 0, 0], J[:, 2, 0] = -near_x, near_x * pu
+        J[:, 3, 0], J[:, 4, 0], J[:, 5, 0] = fx * pu * pv, -fx * (1 + pu * pu), fx * pv
+        J[:, 1, 1], J[:, 2, 1] = -near_y, near_y * pv
+        J[:, 3, 1], J[:, 4, 1], J[:, 5, 1] = fy * (1 + pv * pv), -fy * pu * pv, -fy * pu
+        if depth_root is not None:
+            J[:, 2, 2], J[:, 3, 2], J[:, 4, 2] = -depth_root / z, -depth_root * pv, depth_root * pu
             J[:, POSE, 2] = -depth_root
-        if focal:
-            J[:, size, 0], J[:, size + focal - 1, 1] = fx * pu, fy * pv
+        if focals:
+            J[:, size, 0], J[:, size + focals - 1, 1] = fx * pu, fy * pv
 
-        by_point = (self._rotations(state) @ by_place.reshape(frames, 3, rows * points)).reshape(by_place.shape)
-        flat, flat_error = J.reshape(frames, size + focal, rows * points), error.reshape(frames, rows * points, 1)
+        # A point moves in camera axes against the camera, so its derivatives are those of the translation, turned.
+        J_points = -(self._rotations(state) @ J[:, :3].reshape(frames, 3, rows * points))
+        J_points = J_points.reshape(frames, 3, rows, points).swapaxes(0, 1)
+        error = xp.stack([pixel_root * du, pixel_root * dv, *([] if depth is None else [depth_root * depth])], 1)
+        flat, flat_error = J.reshape(frames, size + focals, rows * points), error.reshape(frames, rows * points, 1)
         return BlockSystem(
             frames=self.frames,
             H=flat @ flat.swapaxes(1, 2),
             g=(flat @ flat_error)[..., 0],
-            W=sum(J[:, :, None, k] * by_point[:, None, :, k] for k in range(rows)),
-            V=xp.einsum("fikp,fjkp->ijp", by_point, by_point),
-            g_points=xp.einsum("fikp,fkp->ip", by_point, error),
+            J=J,
+            J_points=J_points,
+            V=xp.einsum("ifkp,jfkp->ijp", J_points, J_points),
+            g_points=xp.einsum("ifkp,fkp->ip", J_points, error),
             cost=cost,
         )
 
@@ -232,12 +241,12 @@ def _cholesky(V: Array, damping: float, xp: Any) -> tuple[Array, ...]:
     return c00, c10, c11, c20, c21, xp.sqrt(xp.where(left > floor, left, floor))
 
 
-def _solve_lower(factor: tuple[Array, ...], right: Array, xp: Any) -> Array:
-    """x of ``C x = right`` along the first axis, shape [3, ..., p]."""
+def _solve_lower(factor: tuple[Array, ...], right: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """x of ``C x = right``, three arrays [..., p]."""
     c00, c10, c11, c20, c21, c22 = factor
     first = right[0] / c00
     second = (right[1] - c10 * first) / c11
-    return xp.stack([first, second, (right[2] - c20 * first - c21 * second) / c22])
+    return first, second, (right[2] - c20 * first - c21 * second) / c22
 
 
 def _solve_upper(factor: tuple[Array, ...], right: Array, xp: Any) -> Array:
