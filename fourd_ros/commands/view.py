@@ -1,4 +1,4 @@
-"""``fourd view``: rollouts and files of Kinema4D's viewer as points in a browser."""
+"""``fourd view``: rollouts, reconstructed scenes and files of Kinema4D's viewer as points in a browser."""
 
 import argparse
 import os
@@ -17,6 +17,7 @@ EXAMPLES = [
     "fourd view rollout.npz --views front --port 0 --no-browser",
     "fourd view rollout.npz --record rollout.html",
     "fourd view kinema4d.npz --reprojection",
+    "fourd view out/walk    # what fourd reconstruct made",
 ]
 
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -24,7 +25,12 @@ _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is shown, and to whom."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a rollout, or an npz of Kinema4D's viewer")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a rollout, the folder of a reconstruction, or an npz of Kinema4D's viewer",
+    )
     parser.add_argument("--views", nargs="+", default=[], metavar="NAME", help="cameras of a rollout (default: all)")
     parser.add_argument(
         "--reprojection",

@@ -20,7 +20,22 @@ from fourd_ros.reconstruction.depth_images import depth_image, depth_metadata
 from fourd_ros.reconstruction.scene_fusion import FusedScene, instance_colour, tinted
 from fourd_ros.whole_file import whole_file, write_whole
 
-__all__ = ["POSE_FILE", "read_fused", "read_poses", "write_fused", "write_named", "write_scene", "write_times"]
+__all__ = [
+    "POSE_FILE",
+    "SUFFIX",
+    "read_depth",
+    "read_fused",
+    "read_poses",
+    "write_depth",
+    "write_flow",
+    "write_fused",
+    "write_named",
+    "write_scene",
+    "write_times",
+]
+
+SUFFIX = "_simple_flow_opt_1.0_1e-4"
+"""Between name and ending of the original's files, as its default configuration has it."""
 
 POSE_FILE = "poses{suffix}.npz"
 
@@ -80,10 +95,32 @@ def write_named(
         flows: by the frames they lead from and to.
     """
     write_fused(folder / "fused_4d.npz", scene)
+    write_depth(folder, depth)
+    for (start, end), flow in (flows or {}).items():
+        write_flow(folder, start, end, flow)
+
+
+def write_depth(folder: Path, depth: NDArray[np.float32]) -> None:
+    """``depth/%04d.npy`` of all frames [m], NaN where unknown, shape [F, H, W]."""
     for frame, image in enumerate(depth):
         _write_npy(folder / "depth" / f"{frame:04d}.npy", image)
-    for (start, end), flow in (flows or {}).items():
-        _FLOW.write(folder / "flow" / f"{start:04d}_{end:04d}.npz", {}, {"flow": flow})
+
+
+def read_depth(folder: Path, frames: int) -> NDArray[np.float32]:
+    """What `write_depth` wrote, shape [F, H, W].
+
+    Raises:
+        InvalidResults: a file is missing, damaged, or of another size than the others.
+    """
+    images = [_read_npy(folder / "depth" / f"{frame:04d}.npy") for frame in range(frames)]
+    if len({image.shape for image in images}) != 1 or images[0].ndim != 2:
+        raise InvalidResults(f"'{folder / 'depth'}' must hold images [H, W] of one size")
+    return np.stack(images)
+
+
+def write_flow(folder: Path, start: int, end: int, flow: NDArray[np.floating]) -> None:
+    """``flow/%04d_%04d.npz`` with ``flow`` from one frame to another [px], shape [H, W, 2]."""
+    _FLOW.write(folder / "flow" / f"{start:04d}_{end:04d}.npz", {}, {"flow": flow})
 
 
 def write_fused(path: Path, scene: FusedScene, *, tint: bool = False) -> None:
@@ -205,6 +242,16 @@ def _write_png(path: Path, image: NDArray[np.integer]) -> None:
 def _write_npy(path: Path, array: NDArray[np.generic]) -> None:
     with whole_file(path) as file:
         np.save(file, array, allow_pickle=False)
+
+
+def _read_npy(path: Path) -> NDArray[np.float32]:
+    try:
+        image: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidResults(f"'{path}' is no readable depth: {error}") from error
+    if not isinstance(image, np.ndarray) or image.dtype != np.float32:
+        raise InvalidResults(f"'{path}' must hold float32")
+    return image
 
 
 def _object_array(items: Sequence[object]) -> NDArray[np.object_]:

@@ -19,7 +19,7 @@ from fourd_ros.reconstruction.voxel_map import VoxelMap, VoxelMapOptions
 
 __all__ = ["fitting_voxel", "fused_from_depth", "fused_from_tracks", "map_of_depth", "map_of_tracks", "object_clouds"]
 
-VOXEL_PIXELS = 4.0
+VOXEL_PIXELS = 2.0
 """Width of a voxel, in pixels at the median distance."""
 
 CARVING_MARGIN = 0.1

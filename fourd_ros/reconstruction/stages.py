@@ -16,6 +16,9 @@ __all__ = ["Done", "Stage", "StageLog"]
 
 FOLDER = "stages"
 
+VERSION = 1
+"""Of what stages write; it rises with every change, and all is done anew."""
+
 Progress = Callable[[float], None]
 """Told the share that is done."""
 
@@ -27,10 +30,12 @@ class Done:
     Args:
         caveats: what it could not do, in words.
         facts: what else is to be told of it, as JSON can hold it.
+        again: whether it failed for a reason that may be gone the next time, so that it shall be tried then.
     """
 
     caveats: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ class StageLog:
             after: stages that it builds on; they were run before.
             files: that it writes, relative to the folder; where one is gone the stage is done again.
         """
-        key = _hash({"stage": name, "inputs": dict(inputs), "after": [self.stages[other].key for other in after]})
+        key = self._key(name, inputs, after)
         stage = self._found(name, key, files)
         if stage is None:
             self._marker(name).unlink(missing_ok=True)
@@ -97,10 +102,15 @@ class StageLog:
             began = time.perf_counter()
             done = work(lambda share: self._progress(name, share))
             stage = Stage(name=name, key=key, seconds=time.perf_counter() - began, fresh=True, done=done)
-            self._write(stage)
+            if not done.again:
+                self._write(stage)
         self._progress(name, 1.0)
         self.stages[name] = stage
         return stage
+
+    def is_done(self, name: str, *, inputs: Mapping[str, Any], after: Sequence[str] = (), files: Sequence[str]) -> bool:
+        """Whether `run` with the same arguments would find the stage done."""
+        return self._found(name, self._key(name, inputs, after), files) is not None
 
     @property
     def caveats(self) -> list[str]:
@@ -111,6 +121,16 @@ class StageLog:
     def seconds(self) -> dict[str, float]:
         """That the stages took when they were done [s]."""
         return {name: stage.seconds for name, stage in self.stages.items()}
+
+    def _key(self, name: str, inputs: Mapping[str, Any], after: Sequence[str]) -> str:
+        return _hash(
+            {
+                "version": VERSION,
+                "stage": name,
+                "inputs": dict(inputs),
+                "after": [self.stages[other].key for other in after],
+            }
+        )
 
     def _marker(self, name: str) -> Path:
         return self.folder / FOLDER / f"{name}.json"

@@ -15,7 +15,7 @@ import viser
 
 from fourd_ros.errors import InvalidParameter
 from fourd_ros.geometry.transforms import FloatArray, to_quaternion
-from fourd_ros.viewer.point_scene import FASTEST, RGB, SLOWEST, PointScene, SceneCamera
+from fourd_ros.viewer.point_scene import FASTEST, RGB, SLOWEST, PointScene, SceneCamera, StillCloud, Way
 from fourd_ros.whole_file import whole_file
 
 LOOPBACK = "127.0.0.1"
@@ -53,8 +53,10 @@ class Controls:
     colouring: viser.GuiDropdownHandle[str]
     point_size: viser.GuiSliderHandle[float]
     views: dict[str, viser.GuiCheckboxHandle]
+    still: dict[str, viser.GuiCheckboxHandle]
     truth: viser.GuiDropdownHandle[str]
     frusta: viser.GuiCheckboxHandle
+    ways: viser.GuiCheckboxHandle
 
 
 class LiveViewer:
@@ -95,6 +97,8 @@ class LiveViewer:
             self._set_the_stage()
             self.controls = self._add_controls(point_size or scene.point_size, rate or scene.rate)
             self._clouds = self._add_clouds()
+            self._still = [self._add_still(cloud) for cloud in scene.still]
+            self._ways = [self._add_way(way) for way in scene.ways if len(way.places) > 1]
             self._frusta = [self._add_frustum(camera) for camera in scene.cameras]
             self._refresh()
         self._listen()
@@ -176,8 +180,10 @@ class LiveViewer:
             least, most = (share * point_size for share in _SIZES)
             size = gui.add_slider("size [m]", least, most, (most - least) / 100, point_size)
             views = {name: gui.add_checkbox(name, True) for name in scene.views}
+            still = {cloud.name: gui.add_checkbox(cloud.name, True) for cloud in scene.still}
             truth = gui.add_dropdown("truth", (HIDDEN, BESIDE, IN_PLACE), initial_value=BESIDE, visible=scene.has_truth)
             frusta = gui.add_checkbox("cameras", True)
+            ways = gui.add_checkbox("paths", True, visible=bool(scene.ways))
         return Controls(
             step=step,
             time=time,
@@ -188,8 +194,10 @@ class LiveViewer:
             colouring=colouring,
             point_size=size,
             views=views,
+            still=still,
             truth=truth,
             frusta=frusta,
+            ways=ways,
         )
 
     def _add_clouds(self) -> dict[tuple[int, int], viser.PointCloudHandle]:
@@ -207,6 +215,22 @@ class LiveViewer:
             for step, frame in enumerate(camera.frames)
             if frame is not None and len(frame.points)
         }
+
+    def _add_still(self, cloud: StillCloud) -> viser.PointCloudHandle:
+        return self.server.scene.add_point_cloud(
+            f"/still/{cloud.name.replace('/', '_')}",
+            cloud.points,
+            cloud.rgb,
+            point_size=self.controls.point_size.value,
+            point_shading="flat",
+            precision="float32",
+        )
+
+    def _add_way(self, way: Way) -> viser.LineSegmentsHandle:
+        segments = np.stack([way.places[:-1], way.places[1:]], axis=1).astype(np.float32)
+        return self.server.scene.add_line_segments(
+            f"/ways/{way.name.replace('/', '_')}", segments, np.array(way.colour, np.uint8), thickness=3.0
+        )
 
     def _add_frustum(self, camera: SceneCamera) -> viser.CameraFrustumHandle:
         low, high = self.scene.box
@@ -226,6 +250,8 @@ class LiveViewer:
         shown = (controls.step, controls.all_frames, controls.every, controls.frusta, *controls.views.values())
         for control in shown:
             control.on_update(lambda _: self._refresh())
+        for control in (controls.ways, *controls.still.values()):
+            control.on_update(lambda _: self._show_what_stays())
         controls.truth.on_update(lambda _: self._place_truth())
         controls.colouring.on_update(lambda _: self._colour())
         controls.point_size.on_update(lambda _: self._resize())
@@ -261,6 +287,13 @@ class LiveViewer:
             frustum.position, frustum.wxyz = _pose(frame.T_scene_camera)
             frustum.image = frame.image
 
+    def _show_what_stays(self) -> None:
+        with self._lock, self.server.atomic():
+            for cloud, handle in zip(self.scene.still, self._still, strict=True):
+                handle.visible = self.controls.still[cloud.name].value
+            for way in self._ways:
+                way.visible = self.controls.ways.value
+
     def _place_truth(self) -> None:
         with self._lock:
             beside = self.controls.truth.value == BESIDE
@@ -277,7 +310,7 @@ class LiveViewer:
 
     def _resize(self) -> None:
         with self._lock, self.server.atomic():
-            for cloud in self._clouds.values():
+            for cloud in (*self._clouds.values(), *self._still):
                 cloud.point_size = self.controls.point_size.value
 
     def _time(self, step: int) -> str:

@@ -97,6 +97,36 @@ class SceneCamera:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StillCloud:
+    """Points that are there all the time.
+
+    Args:
+        name: of what they are.
+        points: in the frame of the scene [m], shape [N, 3], float32.
+        rgb: their colours, shape [N, 3].
+    """
+
+    name: str
+    points: Points
+    rgb: Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """The path of something.
+
+    Args:
+        name: of what goes there.
+        places: one after the other in the frame of the scene [m], shape [n, 3].
+        colour: red, green, blue, 0 to 255.
+    """
+
+    name: str
+    places: FloatArray
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PointScene:
     """Everything that can be looked at.
 
@@ -106,6 +136,8 @@ class PointScene:
         cameras: the imagined ones first.
         rate: frames a second that show it at its own pace [Hz].
         notes: what a viewer should know, one line each.
+        still: clouds that do not change.
+        ways: paths of cameras and objects.
 
     Raises:
         InvalidRollout: no point is known at any time.
@@ -116,11 +148,14 @@ class PointScene:
     cameras: tuple[SceneCamera, ...]
     rate: float
     notes: tuple[str, ...] = ()
+    still: tuple[StillCloud, ...] = ()
+    ways: tuple[Way, ...] = ()
     box: tuple[FloatArray, FloatArray] = field(init=False)
     """Corners between which most points lie [m], shape [3] each."""
 
     def __post_init__(self) -> None:
         clouds = [frame.points for camera in self.cameras for frame in camera.frames if frame and len(frame.points)]
+        clouds += [cloud.points for cloud in self.still if len(cloud.points)]
         if not clouds:
             raise InvalidRollout("no point is known in any frame: there is nothing to show")
         some = np.concatenate([cloud[:: 1 + len(cloud) // _SOME] for cloud in clouds])
@@ -147,7 +182,7 @@ class PointScene:
     def point_size(self) -> float:
         """With which neighbouring points touch, about [m]."""
         low, high = self.box
-        most = max(len(frame.points) for _, frame in self.known())
+        most = max(*(len(frame.points) for _, frame in self.known()), *(len(cloud.points) for cloud in self.still), 1)
         return float(np.linalg.norm(high - low) / (1.5 * np.sqrt(most)))
 
     @property

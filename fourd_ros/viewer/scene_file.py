@@ -7,6 +7,7 @@ from fourd_ros.data.viser_npz import load_content
 from fourd_ros.errors import InvalidParameter, InvalidRollout
 from fourd_ros.viewer.film_scene import scene_of_content
 from fourd_ros.viewer.point_scene import PointScene, SceneOptions, scene_of_rollout
+from fourd_ros.viewer.reconstruction_scene import scene_of_reconstruction
 from fourd_ros.world_model.rollout_file import FACTS, load_rollout
 
 _PICKLES = (".pkl", ".pickle")
@@ -17,15 +18,20 @@ def read_scene(path: Path, options: SceneOptions | None = None) -> PointScene:
     """What a file shows.
 
     Args:
-        path: a rollout, or an npz of Kinema4D's viewer.
+        path: a rollout, an npz of Kinema4D's viewer, or the folder of a reconstructed scene.
         options: what of it.
 
     Raises:
         InvalidRollout: no such file, neither of both, broken, or without any known point.
         MissingCamera: it has no such view.
+        InvalidResults: a folder without a whole reconstruction.
         InvalidParameter: an option that the file does not have.
     """
     options = options or SceneOptions()
+    if path.is_dir():
+        if options.reprojection or options.views:
+            raise InvalidParameter(f"'{path}' is a reconstructed scene, which has no views and is not projected anew")
+        return scene_of_reconstruction(path, options)
     members = _members(path)
     if FACTS in members or not members:
         if options.reprojection:
