@@ -12,12 +12,15 @@ from fourd_ros.reconstruction.bundle.adjustment import adjust
 from fourd_ros.reconstruction.bundle.problem import BundleOptions, BundleProblem
 from fourd_ros.reconstruction.motion import MovingObject
 from fourd_ros.reconstruction.motion_segmentation import SHORTEST
-from fourd_ros.reconstruction.path_start import path_from_depth
+from fourd_ros.reconstruction.path_start import path_from_depth, pose_near
 
 FloatArray = NDArray[np.float64]
 
 FEWEST_TRACKS = 5
 """That a pose of an object is found from in a frame."""
+
+ITERATIONS = 100
+"""Of an object's adjustment: it is small, and its distance and its turning are hard to tell apart."""
 
 STRAYING = 3.0
 """Tracks whose errors are this many times the object's median do not belong to it."""
@@ -89,7 +92,12 @@ def fit_object(
         raise CannotReconstruct(f"object {number}: {len(frames)} frames see {FEWEST_TRACKS} of its tracks")
     span = np.arange(frames[0], frames[-1] + 1)
     start = path_from_depth(
-        pixels[span], seen[span], depth[span], camera.K, longer_side=max(camera.width, camera.height)
+        pixels[span],
+        seen[span],
+        depth[span],
+        camera.K,
+        longer_side=max(camera.width, camera.height),
+        finder=pose_near,
     )
     problem = BundleProblem(
         pixels=pixels[span],
@@ -100,7 +108,7 @@ def fit_object(
         centre=camera.K[:2, 2],
         depth=depth[span],
     )
-    rigid = replace(options, focal="fixed", scale_sigma=0.0)
+    rigid = replace(options, focal="fixed", scale_sigma=0.0, max_iterations=ITERATIONS, tolerance=1e-9)
     solution = adjust(problem, rigid)
     kept = _belonging(solution.errors)
     if not kept.all() and kept.sum() >= FEWEST_TRACKS:

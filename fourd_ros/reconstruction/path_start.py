@@ -1,6 +1,7 @@
 """A first idea of the camera's path, frame after frame: poses from points that are placed already (PnP)."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +15,12 @@ FloatArray = NDArray[np.float64]
 
 FEWEST_POINTS = 6
 """That a pose is found from."""
+
+FEWEST_REFINED = 4
+"""Points that a pose is refined from, near one that is known."""
+
+REFINEMENTS = 3
+"""Each with the points that agreed with the one before."""
 
 RANSAC_ROUNDS = 300
 RANSAC_CERTAINTY = 0.999
@@ -51,8 +58,23 @@ class PathStart:
     caveats: tuple[str, ...] = ()
 
 
+class PoseFinder(Protocol):
+    """Finds the pose that `points` [n, 3] at `pixels` [n, 2] agree with; see `pose_of`."""
+
+    def __call__(
+        self, points: FloatArray, pixels: FloatArray, K: FloatArray, T_near: FloatArray, *, tolerance: float
+    ) -> tuple[FloatArray | None, NDArray[np.int64]]:
+        """``T_world_camera`` and the indices of the points that agree; None if there is none."""
+
+
 def path_from_depth(
-    pixels: FloatArray, seen: NDArray[np.bool_], depth: FloatArray, K: FloatArray, *, longer_side: int
+    pixels: FloatArray,
+    seen: NDArray[np.bool_],
+    depth: FloatArray,
+    K: FloatArray,
+    *,
+    longer_side: int,
+    finder: PoseFinder | None = None,
 ) -> PathStart:
     """Chains poses: what a frame sees of points placed before gives its pose, its own depth places new ones.
 
@@ -62,11 +84,12 @@ def path_from_depth(
         depth: z-depth at the tracks [m], NaN where unknown, shape [F, N].
         K: intrinsics, shape [3, 3].
         longer_side: of the image [px].
+        finder: of poses, `pose_of` if not given.
 
     Raises:
         CannotReconstruct: the first frame sees fewer than six points with depth.
     """
-    chain = _Chain(pixels, seen, K, tolerance=AGREES * longer_side)
+    chain = _Chain(pixels, seen, K, tolerance=AGREES * longer_side, finder=finder or pose_of)
     for frame in range(len(pixels)):
         if frame:
             chain.find_pose(frame)
@@ -94,7 +117,7 @@ def path_from_motion(pixels: FloatArray, seen: NDArray[np.bool_], K: FloatArray,
         CannotReconstruct: no other frame shares eight tracks with the first.
     """
     second = _frame_with_parallax(pixels, seen, PARALLAX * longer_side)
-    chain = _Chain(pixels, seen, K, tolerance=AGREES * longer_side / 2)
+    chain = _Chain(pixels, seen, K, tolerance=AGREES * longer_side / 2, finder=pose_of)
     chain.path[second] = _two_views(pixels, seen, K, second, EPIPOLAR * longer_side)
     chain.place((0, second))
     both = seen[0] & seen[second]
@@ -129,15 +152,15 @@ def pose_of(
     nobody = np.zeros(0, np.int64)
     if len(points) < FEWEST_POINTS:
         return None, nobody
-    guess = invert(T_near)
+    turn, move = _extrinsics(T_near)
     cv2.setRNGSeed(0)
     found, turn, move, inliers = cv2.solvePnPRansac(
         points,
         np.ascontiguousarray(pixels),
         K,
         None,
-        rvec=cv2.Rodrigues(guess[:3, :3])[0],
-        tvec=guess[:3, 3:].copy(),
+        rvec=turn,
+        tvec=move,
         useExtrinsicGuess=True,
         iterationsCount=RANSAC_ROUNDS,
         reprojectionError=tolerance,
@@ -147,6 +170,33 @@ def pose_of(
     if not found or inliers is None or len(inliers) < FEWEST_POINTS or not np.isfinite(move).all():
         return None, nobody
     return invert(from_parts(cv2.Rodrigues(turn)[0], move[:, 0])), inliers[:, 0].astype(np.int64)
+
+
+def pose_near(
+    points: FloatArray, pixels: FloatArray, K: FloatArray, T_near: FloatArray, *, tolerance: float
+) -> tuple[FloatArray | None, NDArray[np.int64]]:
+    """As `pose_of`, of points that nearly all belong together, by least squares from the pose nearby.
+
+    A small thing looks much the same from several poses, and samples of few points find any of them.
+    """
+    kept = np.arange(len(points))
+    turn, move = _extrinsics(T_near)
+    for _ in range(REFINEMENTS):
+        if len(kept) < FEWEST_REFINED:
+            return None, np.zeros(0, np.int64)
+        turn, move = cv2.solvePnPRefineLM(points[kept], np.ascontiguousarray(pixels[kept]), K, None, turn, move)
+        if not (np.isfinite(turn).all() and np.isfinite(move).all()):
+            return None, np.zeros(0, np.int64)
+        appear = cv2.projectPoints(points, turn, move, K, None)[0][:, 0]
+        errors = np.linalg.norm(appear - pixels, axis=1)
+        kept = np.flatnonzero(errors < max(tolerance, 3 * float(np.median(errors))))
+    return invert(from_parts(cv2.Rodrigues(turn)[0], move[:, 0])), kept
+
+
+def _extrinsics(T_world_camera: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Rotation vector and translation of the world in the camera, each [3, 1], as OpenCV takes them."""
+    inverse = invert(T_world_camera)
+    return cv2.Rodrigues(inverse[:3, :3])[0], inverse[:3, 3:].copy()
 
 
 def back_projected(pixels: FloatArray, depth: FloatArray, K: FloatArray) -> FloatArray:
@@ -159,8 +209,10 @@ def back_projected(pixels: FloatArray, depth: FloatArray, K: FloatArray) -> Floa
 class _Chain:
     """Poses found so far, and points."""
 
-    def __init__(self, pixels: FloatArray, seen: NDArray[np.bool_], K: FloatArray, *, tolerance: float) -> None:
-        self._pixels, self._seen, self._K, self._tolerance = pixels, seen, K, tolerance
+    def __init__(
+        self, pixels: FloatArray, seen: NDArray[np.bool_], K: FloatArray, *, tolerance: float, finder: PoseFinder
+    ) -> None:
+        self._pixels, self._seen, self._K, self._tolerance, self._finder = pixels, seen, K, tolerance, finder
         frames, count = seen.shape
         self.path = np.tile(np.eye(4), (frames, 1, 1))
         self.points = np.full((count, 3), np.nan)
@@ -172,7 +224,7 @@ class _Chain:
         """Of a frame, from the points that are placed; near the pose of the closest frame that has one."""
         nearest = min(self._done, key=lambda done: abs(done - frame))
         used = np.flatnonzero(self._seen[frame] & np.isfinite(self.points[:, 0]))
-        T, inliers = pose_of(
+        T, inliers = self._finder(
             self.points[used], self._pixels[frame, used], self._K, self.path[nearest], tolerance=self._tolerance
         )
         if T is None:

@@ -265,16 +265,15 @@ class _Solver:
         return np.where(both[..., None], pixels[gap:] - still, np.nan)
 
     def _unit_depth(self, chosen: Labels, solution: BundleSolution) -> FloatArray:
-        """Depth at tracks in the unit of the path; where none was measured, that of the still points around."""
+        """Depth at tracks in the unit of the path; without a depth camera, that of the still points around."""
         if self._depth is not None:
-            scaled = self._depth[:, chosen] * np.exp(solution.log_scales)[:, None]
-        else:
-            scaled = np.full((len(self._seen), len(chosen)), np.nan)
+            return self._depth[:, chosen] * np.exp(solution.log_scales)[:, None]
+        scaled = np.full((len(self._seen), len(chosen)), np.nan)
         R, t = solution.T_world_camera[:, :3, :3], solution.T_world_camera[:, :3, 3]
         known = np.isfinite(solution.errors).any(axis=0)
-        for frame in np.flatnonzero((np.isnan(scaled) & self._seen[:, chosen]).any(axis=1)):
+        for frame in np.flatnonzero(self._seen[:, chosen].any(axis=1)):
             around = np.flatnonzero(known & self._seen[frame])
-            missing = np.isnan(scaled[frame]) & self._seen[frame, chosen]
+            missing = self._seen[frame, chosen]
             if not len(around):
                 continue
             z = (solution.points[around] - t[frame]) @ R[frame, :, 2]
