@@ -34,6 +34,7 @@ REQUIRES = [
     "rosbags",
     "safetensors",
     "scipy",
+    "threadpoolctl",
     "tqdm",
     "trimesh",
     "xacro",
@@ -56,8 +57,10 @@ EXTRAS = {
     "test": [
         *REMOTE,
         "evo",
+        "gtsam",
         "mypy",
         "psutil",
+        "pycolmap",
         "pytest",
         "pytest-timeout",
         "pytest-xdist",
@@ -176,6 +179,7 @@ setup(
             "imagined_robot = fourd_ros.nodes.imagined_robot:main",
             "part_dynamics = fourd_ros.nodes.part_dynamics:main",
             "policy_evaluator = fourd_ros.nodes.policy_evaluation:main",
+            "scene_reconstruction = fourd_ros.nodes.scene_reconstruction:main",
             "simulation = fourd_ros.nodes.simulation:main",
             "world_model = fourd_ros.nodes.world_model:main",
         ]

@@ -39,6 +39,7 @@ RANGES = {
     "ReconstructObjects": (1300, 1399),
     "EvaluatePolicy": (1400, 1499),
     "ResetImagination": (1500, 1599),
+    "MapFile": (1600, 1699),
 }
 # Types of control_msgs 6.3 to 6.7 (Kilted): names, types and order of all fields. Another hash is another wire format.
 CONTROL_HASHES = {

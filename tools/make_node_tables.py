@@ -25,6 +25,7 @@ from fourd_ros.nodes.base import FourdNode, NodeParameters
 from fourd_ros.nodes.imagined_robot import ImaginedRobotNode
 from fourd_ros.nodes.part_dynamics import PartDynamicsNode
 from fourd_ros.nodes.policy_evaluation import PolicyEvaluatorNode
+from fourd_ros.nodes.scene_reconstruction import SceneReconstructionNode
 from fourd_ros.nodes.simulation import SimulationNode
 from fourd_ros.nodes.world_model import WorldModelNode
 
@@ -34,6 +35,7 @@ NODES: tuple[type[FourdNode], ...] = (
     SimulationNode,
     ImaginedRobotNode,
     PartDynamicsNode,
+    SceneReconstructionNode,
     PolicyEvaluatorNode,
     BagReplayNode,
 )
@@ -124,8 +126,7 @@ def shown(name: str, node: Any) -> str:
     if name.startswith(own):
         return f"~/{name.removeprefix(own)}"
     first, _, rest = name.removeprefix("/").partition("/")
-    cameras = node.cameras if isinstance(node, ImaginedRobotNode) else node.parameters.cameras
-    return f"<camera>/{rest}" if first in cameras else name.removeprefix("/")
+    return f"<camera>/{rest}" if first in node.cameras else name.removeprefix("/")
 
 
 def is_common(name: str, kind: str) -> bool:

@@ -289,6 +289,13 @@ PART_DYNAMICS_NODE = NodeSpec(
     parameters_file="config/part_dynamics.yaml",
     parameters={"use_sim_time": "use_sim_time", "cameras": "cameras", "model": "model", "views": "views"},
 )
+SCENE_RECONSTRUCTION_NODE = NodeSpec(
+    executable="scene_reconstruction",
+    target="fourd_ros.nodes.scene_reconstruction:SceneReconstructionNode",
+    name="scene_reconstruction",
+    parameters_file="config/scene_reconstruction.yaml",
+    parameters={"use_sim_time": "use_sim_time", **{name: name for name in ("camera", "use_depth", "use_masks")}},
+)
 POLICY_EVALUATOR_NODE = NodeSpec(
     executable="policy_evaluator",
     target="fourd_ros.nodes.policy_evaluation:PolicyEvaluatorNode",
@@ -371,6 +378,30 @@ GRAPHS: dict[str, Graph] = {
             next_steps=(
                 "pull at something: its action, part_dynamics/predict_part_motion; see docs/part_dynamics.md",
                 "watch part_dynamics/moved and part_dynamics/markers",
+            ),
+        ),
+        Graph(
+            name="scene_reconstruction",
+            description="camera path, static map and moving objects, before your camera or on a bag",
+            nodes=(replace(BAG_NODE, needs="bag"), SCENE_RECONSTRUCTION_NODE),
+            arguments=(
+                replace(_USE_SIM_TIME, default="false"),
+                *_OF_A_BAG,
+                Argument(name="camera", default="", description="its namespace; empty: as in the YAML"),
+                Argument(
+                    name="use_depth", default="", description="wait for depth images; empty: as in the YAML", type=bool
+                ),
+                Argument(
+                    name="use_masks",
+                    default="",
+                    description="wait for masks of what may move; empty: as in the YAML",
+                    type=bool,
+                ),
+            ),
+            next_steps=(
+                "see it on a bag: fourd bringup scene_reconstruction --set bag:=demo/tabletop --set camera:=camera",
+                "watch scene_reconstruction/objects, scene_reconstruction/static_points and odometry",
+                LOOK,
             ),
         ),
         Graph(

@@ -27,7 +27,7 @@ __all__ = ["LiveFrame", "LiveObject", "LiveOptions", "LiveReconstruction"]
 
 FloatArray = NDArray[np.float64]
 
-SURE_TO = 2.0
+SURE_TO = 4.0
 """Depth is as sure as it gets up to here, from there on the less the farther [m]."""
 
 AROUND = 5
@@ -53,7 +53,7 @@ class LiveOptions:
         objects: what moves.
         map: what stands still.
         map_every: frames from one that goes into the map to the next.
-        map_stride: of its pixels, in both directions.
+        map_points: of one such frame, about; pixels are left out evenly.
         map_margin: of a depth within which the map is not looked through.
         max_depth: what is farther away does not go into the map [m].
         look_every: frames from one search for moving regions to the next; needs depth.
@@ -66,7 +66,7 @@ class LiveOptions:
     objects: LiveObjectOptions = field(default_factory=LiveObjectOptions)
     map: VoxelMapOptions = field(default_factory=VoxelMapOptions)
     map_every: int = 5
-    map_stride: int = 4
+    map_points: int = 20_000
     map_margin: float = 0.03
     max_depth: float = 10.0
     look_every: int = 5
@@ -400,7 +400,7 @@ class LiveReconstruction:
         for pixels in shown:
             if pixels is not None:
                 pixels.mark(hidden)
-        thin = slice(None, None, self.options.map_stride)
+        thin = slice(None, None, max(1, round((depth.size / self.options.map_points) ** 0.5)))
         away = depth[thin, thin]
         with np.errstate(invalid="ignore"):
             used = (away > 0) & (away < self.options.max_depth) & ~hidden[thin, thin]

@@ -25,12 +25,14 @@ class PoseOptions:
         depth_sigma: of the logarithm of a depth.
         outlier: measurements off by more of their sigmas do not count.
         fewest: points that must agree.
+        coarse: the search begins with outliers so many times as far off; 1 for a start that is nearly right.
     """
 
     pixel_sigma: float = 0.5
     depth_sigma: float = 0.01
     outlier: float = 6.0
     fewest: int = 4
+    coarse: float = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def rigid_pose(
     """
     options = options or PoseOptions()
     T = _without_rounding(invert(T_near))
-    for scale in (16.0, 4.0, 1.0):
+    for scale in np.geomspace(options.coarse, 1.0, 3 if options.coarse > 1 else 1):
         for _ in range(ROUNDS):
             errors, slopes = _errors(T, points, pixels, depth, K, options)
             normal, pull = _normal(errors, slopes, scale * options.outlier)
@@ -89,7 +91,11 @@ def rigid_pose(
     if agrees.sum() < options.fewest:
         return None
     normal, _ = _normal(errors[agrees], slopes[agrees], np.inf)
-    return RigidPose(T_points_camera=invert(T), agrees=agrees, covariance=np.linalg.pinv(normal, hermitian=True))
+    return RigidPose(
+        T_points_camera=invert(T),
+        agrees=agrees,
+        covariance=np.asarray(np.linalg.pinv(normal, hermitian=True), np.float64),
+    )
 
 
 def _without_rounding(T: FloatArray) -> FloatArray:
