@@ -154,7 +154,7 @@ def pose_of(
         return None, nobody
     turn, move = _extrinsics(T_near)
     cv2.setRNGSeed(0)
-    found, turn, move, inliers = cv2.solvePnPRansac(
+    found, turned, moved, inliers = cv2.solvePnPRansac(
         points,
         np.ascontiguousarray(pixels),
         K,
@@ -167,9 +167,9 @@ def pose_of(
         confidence=RANSAC_CERTAINTY,
         flags=cv2.SOLVEPNP_ITERATIVE,
     )
-    if not found or inliers is None or len(inliers) < FEWEST_POINTS or not np.isfinite(move).all():
+    if not found or inliers is None or len(inliers) < FEWEST_POINTS or not np.isfinite(moved).all():
         return None, nobody
-    return invert(from_parts(cv2.Rodrigues(turn)[0], move[:, 0])), inliers[:, 0].astype(np.int64)
+    return invert(from_parts(cv2.Rodrigues(turned)[0], moved[:, 0])), inliers[:, 0].astype(np.int64)
 
 
 def pose_near(
@@ -184,7 +184,8 @@ def pose_near(
     for _ in range(REFINEMENTS):
         if len(kept) < FEWEST_REFINED:
             return None, np.zeros(0, np.int64)
-        turn, move = cv2.solvePnPRefineLM(points[kept], np.ascontiguousarray(pixels[kept]), K, None, turn, move)
+        found = cv2.solvePnPRefineLM(points[kept], np.ascontiguousarray(pixels[kept]), K, None, turn, move)
+        turn, move = (np.asarray(vector, np.float64) for vector in found)
         if not (np.isfinite(turn).all() and np.isfinite(move).all()):
             return None, np.zeros(0, np.int64)
         appear = cv2.projectPoints(points, turn, move, K, None)[0][:, 0]
@@ -196,7 +197,7 @@ def pose_near(
 def _extrinsics(T_world_camera: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Rotation vector and translation of the world in the camera, each [3, 1], as OpenCV takes them."""
     inverse = invert(T_world_camera)
-    return cv2.Rodrigues(inverse[:3, :3])[0], inverse[:3, 3:].copy()
+    return np.asarray(cv2.Rodrigues(inverse[:3, :3])[0], np.float64), inverse[:3, 3:].copy()
 
 
 def back_projected(pixels: FloatArray, depth: FloatArray, K: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from fourd_ros.reconstruction.bundle.marginal import prior_without_first
 from fourd_ros.reconstruction.bundle.prior import FramePrior
 from fourd_ros.reconstruction.bundle.problem import BundleOptions, BundleProblem
 from fourd_ros.reconstruction.bundle.state import POSE
+from fourd_ros.reconstruction.motion_segmentation import SHORTEST, tracking_sigma
 from fourd_ros.reconstruction.path_start import FEWEST_POINTS, back_projected, path_from_motion, pose_of
 from fourd_ros.reconstruction.rigid_pose import PoseOptions, rigid_pose
 from fourd_ros.reconstruction.triangulation import triangulated
@@ -22,11 +23,20 @@ __all__ = ["LivePose", "SlidingWindow", "WindowOptions"]
 FloatArray = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-OUTLIER = 6.0
-"""Standard deviations of a point's position that its tolerance stands for."""
+SMALLEST_SIGMA = 0.05
+"""No tracker is believed to be better [px]."""
+
+COARSE = 16.0
+"""A pose from a search may be off by so many times the tolerance."""
 
 AGREEING = 0.5
 """A pose near the expected one is right if this share of the points agrees with it."""
+
+QUANTILE = 0.8
+"""Of a point's errors in a window that is tested."""
+
+MOST_ASTRAY = 0.5
+"""If more than this share of the points disagree, it is the window that is wrong, not the points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +50,7 @@ class WindowOptions:
         longest_gap: or after so many frames.
         shortest_gap: but never sooner than this many after the last one.
         tolerance: of a point that agrees with a pose, as a share of the longer side.
+        deviations: a still point's errors within a window stay below so many standard deviations.
         strikes: a point that disagreed so many more times than it agreed counts as moving.
         start_parallax: without depth, frames are collected until points have moved by this share.
         start_frames: without depth, frames that are collected at most before the first is dropped.
@@ -53,6 +64,7 @@ class WindowOptions:
     longest_gap: int = 15
     shortest_gap: int = 3
     tolerance: float = 0.006
+    deviations: float = 4.0
     strikes: int = 3
     start_parallax: float = 0.05
     start_frames: int = 60
@@ -125,6 +137,7 @@ class SlidingWindow:
         self._T_before = T_world_camera.copy()
         self._covariance = np.zeros((POSE, POSE))
         self._lost = self._since_key = 0
+        self._sigma = self._options.tolerance * self._side / self._options.deviations
         self._restarted = False
 
     def add(self, ids: Ids, pixels: FloatArray, depth: FloatArray | None = None) -> LivePose | None:
@@ -199,7 +212,7 @@ class SlidingWindow:
             return self._without_pose(frame)
         self._lost = 0
         self._T_before, self._T_world_camera = self._T_world_camera, T
-        self._judge(frame, tolerance)
+        self._judge(frame)
         self._since_key += 1
         key_frame = self._is_key(frame, known)
         if key_frame:
@@ -211,21 +224,27 @@ class SlidingWindow:
     def _pose_near(
         self, guess: FloatArray, frame: _Frame, known: NDArray[np.int64], tolerance: float
     ) -> FloatArray | None:
-        """By pixels and depth from where the camera should be; if that explains too little, by a search."""
-        places, pixels = self.places(frame.ids[known]), frame.pixels[known]
-        options = PoseOptions(
-            pixel_sigma=tolerance / OUTLIER,
+        """By pixels and depth from where the camera should be; if that explains too little, by a search.
+
+        The search is the second choice: it is content with any pose that many points roughly agree with, such as one
+        that goes along with a slow thing nearby.
+        """
+        places, pixels, depth = self.places(frame.ids[known]), frame.pixels[known], frame.depth[known]
+        expected = PoseOptions(
+            pixel_sigma=self._sigma,
             depth_sigma=self._options.bundle.depth_sigma,
-            outlier=OUTLIER,
+            outlier=self._options.deviations,
             fewest=FEWEST_POINTS,
+            coarse=1.0,
         )
-        found = rigid_pose(places, pixels, frame.depth[known], self._camera.K, guess, options=options)
+        found = rigid_pose(places, pixels, depth, self._camera.K, guess, options=expected)
         if found is not None and found.agrees.mean() > AGREEING:
             return found.T_points_camera
         T, _ = pose_of(places, pixels, self._camera.K, guess, tolerance=tolerance)
         if T is None:
             return None
-        found = rigid_pose(places, pixels, frame.depth[known], self._camera.K, T, options=options)
+        rough = replace(expected, pixel_sigma=tolerance / self._options.deviations, coarse=COARSE)
+        found = rigid_pose(places, pixels, depth, self._camera.K, T, options=rough)
         return T if found is None else found.T_points_camera
 
     def _without_pose(self, frame: _Frame) -> LivePose | None:
@@ -249,17 +268,21 @@ class SlidingWindow:
         moved = np.linalg.norm(frame.pixels[mine] - last.pixels[theirs], axis=1)
         return bool(np.median(moved) > options.parallax * self._side)
 
-    def _judge(self, frame: _Frame, tolerance: float) -> None:
-        """Counts for and against standing still."""
-        places = apply(invert(self._T_world_camera), self.places(frame.ids))
+    def _judge(self, frame: _Frame) -> None:
+        """Counts for and against standing still; points that were taken for moving are asked too."""
+        placed = np.isfinite(self.places(frame.ids)[:, 0])
+        ids = frame.ids[placed]
+        there = apply(invert(self._T_world_camera), self.places(ids))
         with np.errstate(invalid="ignore", divide="ignore"):
-            appear = places[:, :2] / places[:, 2:] * self._camera.K[[0, 1], [0, 1]] + self._camera.K[:2, 2]
-            wrong = np.linalg.norm(appear - frame.pixels, axis=1) > tolerance
+            appear = there[:, :2] / there[:, 2:] * self._camera.K[[0, 1], [0, 1]] + self._camera.K[:2, 2]
+            errors = np.where(there[:, 2] > 0, np.linalg.norm(appear - frame.pixels[placed], axis=1), np.inf)
+        largest = self._options.tolerance * self._side / self._options.deviations
+        self._sigma = min(max(tracking_sigma(errors[~self._moves(ids)]), SMALLEST_SIGMA), largest)
+        wrong = errors > self._options.deviations * self._sigma
         most = 2 * self._options.strikes
-        for number, known, bad in zip(frame.ids.tolist(), np.isfinite(places[:, 0]), wrong, strict=True):
-            if known:
-                strikes = self._strikes.get(number, 0) + (1 if bad else -1)
-                self._strikes[number] = min(max(strikes, -most), most)
+        for number, bad in zip(ids.tolist(), wrong, strict=True):
+            strikes = self._strikes.get(number, 0) + (1 if bad else -1)
+            self._strikes[number] = min(max(strikes, -most), most)
 
     def _moves(self, ids: Ids) -> NDArray[np.bool_]:
         return np.array([self._strikes.get(int(number), 0) >= self._options.strikes for number in ids], bool)
@@ -307,12 +330,18 @@ class SlidingWindow:
         self._keys = self._keys[1:]
 
     def _adjust(self) -> None:
+        """The window once, and once more without points that turn out to move."""
+        if self._adjusted() and self._adjusted():
+            self._adjusted()
+
+    def _adjusted(self) -> bool:
+        """Adjusts the window; whether points disagree that had not before."""
         ids = self._window_ids()
         problem = replace(self._problem(ids), prior=self._prior)
         try:
             adjustment = Adjustment(problem, self._options.bundle)
         except CannotReconstruct:
-            return
+            return False
         solution = adjustment.run()
         self._keys = [
             replace(key, T_world_camera=T, log_scale=float(scale))
@@ -320,6 +349,25 @@ class SlidingWindow:
         ]
         self._points.update(zip(ids.tolist(), solution.points, strict=True))
         self._T_world_camera = solution.T_world_camera[-1]
+        self._set_covariances(adjustment)
+        astray = self._astray(solution.errors)
+        self._strikes.update(dict.fromkeys(ids[astray].tolist(), 2 * self._options.strikes))
+        return bool(astray.any())
+
+    def _astray(self, errors: FloatArray) -> NDArray[np.bool_]:
+        """Points that the window cannot explain as standing still, from reprojection errors [K, n]."""
+        seen = ~np.isnan(errors)
+        judged = seen.sum(axis=0) >= SHORTEST
+        bound = max(self._options.deviations * tracking_sigma(errors), self._options.tolerance * self._side / 2)
+        usual = np.full(errors.shape[1], 0.0)
+        known = np.where(np.isposinf(errors), 1e9, errors)[:, judged]
+        usual[judged] = np.nanquantile(known, QUANTILE, axis=0) if judged.any() else 0.0
+        astray = judged & (usual > bound)
+        window_is_wrong = astray.sum() >= MOST_ASTRAY * max(judged.sum(), 1)
+        return np.zeros_like(astray) if window_is_wrong else astray
+
+    def _set_covariances(self, adjustment: Adjustment) -> None:
+        """Of the second and the newest key frame, the first being held."""
         information, _ = adjustment.reduced()
         size = adjustment.unknowns
         poses = (np.arange(1, len(self._keys))[:, None] * size + np.arange(POSE)).ravel()
