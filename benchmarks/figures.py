@@ -407,4 +407,33 @@ BENCHMARKS = (
             Figure(what="the whole beside the network", value=at("beside_network", what="whole"), unit="×"),
         ),
     ),
+    Benchmark(
+        name="bundle_adjustment",
+        anchor="gtsam and Ceres (pycolmap) on the same problems",
+        figures=tuple(
+            figure
+            for size in ("10 x 300", "50 x 2000", "100 x 4000")
+            for figure in (
+                Figure(what=f"{size}: ours", value=at("time_s", "p50", size=size, solver="ours"), unit="s"),
+                Figure(
+                    what=f"{size}: gtsam beside it",
+                    value=at("beside_ours", size=size, solver="gtsam"),
+                    unit="×",
+                    at_least=1.0 if size == "50 x 2000" else -math.inf,
+                ),
+                Figure(
+                    what=f"{size}: Ceres beside it",
+                    value=at("beside_ours", size=size, solver="pycolmap"),
+                    unit="×",
+                    at_least=1.0 if size == "50 x 2000" else -math.inf,
+                ),
+                Figure(
+                    what=f"{size}: error left by Ceres beside ours",
+                    value=at("rms_beside_ours", size=size, solver="pycolmap"),
+                    unit="×",
+                    at_least=0.999,
+                ),
+            )
+        ),
+    ),
 )
