@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def twists(T_world_object: NDArray[np.float64], stamps_ns: NDArray[np.int64]) ->
         stamps_ns: of the frames [ns], shape [F].
     """
     frames = len(stamps_ns)
-    known = np.isfinite(T_world_object).all(axis=(1, 2))
+    known = np.asarray(np.isfinite(T_world_object).all(axis=(1, 2)))
     found = np.full((frames, 6), np.nan)
     for frame in np.flatnonzero(known):
         before = frame - 1 if frame and known[frame - 1] else frame
@@ -85,7 +86,7 @@ def write_objects(folder: Path, objects: Sequence[ObjectCloud]) -> None:
             path.unlink()
     for one in objects:
         facts = {"number": one.number, "name": one.name, "nonrigid": one.nonrigid}
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "points": one.points,
             "rgb": one.rgb,
             "T_world_object": one.T_world_object,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fourd_ros.errors import CannotReconstruct
+from fourd_ros.geometry.pointmap import points_from_depth
 from fourd_ros.geometry.transforms import apply, invert
 from fourd_ros.reconstruction.bundle.problem import BundleOptions
 from fourd_ros.reconstruction.motion import REJECTED, STATIC, MovingObject, SceneMotion
@@ -37,6 +38,15 @@ INTERVAL = 3
 
 NEAR = 2.5
 """Pixels belong to the nearest track up to so many times the usual distance between tracks."""
+
+DEPTH_CHANGES = 0.03
+"""Depth that differs by no more than this logarithm is the same."""
+
+SHADOW = 0.15
+"""Where depth changes at a smaller share of the pixels, only colour moves, as of a shadow."""
+
+LOOKS = 6
+"""Frames in which that is asked."""
 
 BEST_DEPTH, WORST_DEPTH = 0.01, 0.5
 """Bounds of the standard deviation of the logarithm of depth."""
@@ -84,8 +94,15 @@ def objects_of_masks(
     of_masks = labels_from_masks(within, masks)
     at_tracks = depth_at(depth, within.positions, within.seen)
     bundle = _bundle(motion, tracks, at_tracks[:, : len(tracks)])
+    shadows = set() if given else _shadows(masks, depth, motion)
     objects, caveats = [], []
+    if shadows:
+        caveats.append(
+            f"{len(shadows)} regions whose colours move but whose depth does not were taken for shadows or reflections"
+        )
     for number in np.unique(of_masks[of_masks != UNKNOWN]):
+        if int(number) in shadows:
+            continue
         chosen = np.flatnonzero(of_masks == number)
         labels[chosen] = np.where(labels[chosen] == STATIC, STATIC if not given else REJECTED, REJECTED)
         try:
@@ -201,6 +218,41 @@ def _way(found: MovingObject) -> float:
 
 def _posed(found: MovingObject) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(found.T_world_object).all(axis=(1, 2)))
+
+
+def _shadows(masks: NDArray[np.int32], depth: NDArray[np.floating], motion: SceneMotion) -> set[int]:
+    """Objects that leave the depth of where they are as it was, and as it will be."""
+    found = set()
+    for number in np.unique(masks[masks > 0]):
+        frames = np.flatnonzero((masks == number).any(axis=(1, 2)))
+        looks = frames[np.unique(np.linspace(0, len(frames) - 1, LOOKS).astype(int))]
+        others = np.unique([0, len(masks) - 1, frames[0], frames[-1], frames[len(frames) // 2]])
+        shares = [_changed(masks[look] == number, int(look), others, depth, motion) for look in looks]
+        known = [share for share in shares if np.isfinite(share)]
+        if known and np.median(known) < SHADOW:
+            found.add(int(number))
+    return found
+
+
+def _changed(
+    mask: NDArray[np.bool_], frame: int, others: NDArray[np.int64], depth: NDArray[np.floating], motion: SceneMotion
+) -> float:
+    """The largest share of a mask's pixels at which another frame sees another depth than a still world would have."""
+    camera = motion.camera
+    points = points_from_depth(depth[frame], camera)[mask].astype(np.float64)
+    points = points[np.isfinite(points).all(axis=1)]
+    shares = [np.nan]
+    for other in others[others != frame]:
+        moved = apply(invert(motion.T_world_camera[other]) @ motion.T_world_camera[frame], points)
+        pixels = np.rint(camera.project(moved))
+        inside = ((pixels >= 0) & (pixels <= (camera.width - 1, camera.height - 1))).all(axis=1)
+        x, y = pixels[inside].astype(np.int64).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            offset = np.abs(np.log(depth[other, y, x] / moved[inside, 2]))
+        offset = offset[np.isfinite(offset)]
+        if len(offset) > 0.3 * len(points):
+            shares.append(float((offset > DEPTH_CHANGES).mean()))
+    return float(np.nanmax(shares)) if len(shares) > 1 else float("nan")
 
 
 def _renumbered(masks: NDArray[np.int32], objects: list[MovingObject]) -> NDArray[np.int32]:

@@ -27,6 +27,7 @@ from fourd_ros.reconstruction.moving_masks import masks_of_motion
 from fourd_ros.reconstruction.naming import Naming, Question
 from fourd_ros.reconstruction.object_files import write_objects
 from fourd_ros.reconstruction.object_search import FoundObjects, masks_of_tracks, objects_of_masks
+from fourd_ros.reconstruction.path_doubts import doubts
 from fourd_ros.reconstruction.picture_files import write_picture
 from fourd_ros.reconstruction.scene_files import (
     SUFFIX,
@@ -46,6 +47,7 @@ from fourd_ros.reconstruction.scene_points import (
 from fourd_ros.reconstruction.scene_result import describe_scene, write_result
 from fourd_ros.reconstruction.scene_solver import SolverOptions, labels_from_masks, solve_scene
 from fourd_ros.reconstruction.stages import Done, Progress, StageLog
+from fourd_ros.reconstruction.still_camera import motion_of_still_camera, still_tracks
 from fourd_ros.reconstruction.track_file import read_tracks, write_filtered, write_tracks
 from fourd_ros.reconstruction.track_regions import regions_of
 from fourd_ros.reconstruction.tracking import TrackingOptions, track_clip
@@ -308,20 +310,26 @@ class _Work:
 
     def _path(self, tell: Progress) -> Done:
         clip, tracks = self._clip, read_cotracker(self._log.folder / self._track_file)
-        labels = None if clip.masks is None else labels_from_masks(tracks, clip.masks)
-        steps = iter((0.1, 0.4, 0.8))
-        motion = solve_scene(
+        still = still_tracks(tracks)
+        if still is not None:
+            motion = motion_of_still_camera(tracks, still, camera=clip.camera, depth=clip.depth)
+        else:
+            motion = self._solved(tracks, tell)
+        write_motion(self._bundle / "path.npz", motion)
+        return Done(caveats=(*motion.caveats, *doubts(tracks, motion)))
+
+    def _solved(self, tracks: Tracks, tell: Progress) -> SceneMotion:
+        clip, steps = self._clip, iter((0.1, 0.4, 0.8))
+        return solve_scene(
             tracks,
             camera=clip.camera,
             depth=clip.depth,
-            labels=labels,
+            labels=None if clip.masks is None else labels_from_masks(tracks, clip.masks),
             options=SolverOptions(
                 focal=self._options.focal, bundle=replace(SolverOptions().bundle, device=self._options.device)
             ),
             progress=lambda _: tell(next(steps, 0.9)),
         )
-        write_motion(self._bundle / "path.npz", motion)
-        return Done(caveats=motion.caveats)
 
     def _objects(self, tell: Progress) -> Done:
         clip, tracks = self._clip, read_cotracker(self._log.folder / self._track_file)
@@ -338,7 +346,7 @@ class _Work:
         write_filtered(
             (self._log.folder / self._track_file).with_name("filtered_results.npz"), found.tracks, motion.labels
         )
-        if not motion.objects:
+        if not found.masks.any():
             told.append("no moving object was found")
         elif clip.masks is None and clip.depth is None:
             told.append(
