@@ -294,7 +294,10 @@ SCENE_RECONSTRUCTION_NODE = NodeSpec(
     target="fourd_ros.nodes.scene_reconstruction:SceneReconstructionNode",
     name="scene_reconstruction",
     parameters_file="config/scene_reconstruction.yaml",
-    parameters={"use_sim_time": "use_sim_time", **{name: name for name in ("camera", "use_depth", "use_masks")}},
+    parameters={
+        "use_sim_time": "use_sim_time",
+        **{name: name for name in ("camera", "compressed", "use_depth", "use_masks")},
+    },
 )
 POLICY_EVALUATOR_NODE = NodeSpec(
     executable="policy_evaluator",
@@ -389,6 +392,12 @@ GRAPHS: dict[str, Graph] = {
                 *_OF_A_BAG,
                 Argument(name="camera", default="", description="its namespace; empty: as in the YAML"),
                 Argument(
+                    name="compressed",
+                    default="",
+                    description="take compressed images; empty: as in the YAML",
+                    type=bool,
+                ),
+                Argument(
                     name="use_depth", default="", description="wait for depth images; empty: as in the YAML", type=bool
                 ),
                 Argument(
@@ -399,7 +408,7 @@ GRAPHS: dict[str, Graph] = {
                 ),
             ),
             next_steps=(
-                "see it on a bag: fourd bringup scene_reconstruction --set bag:=demo/tabletop --set camera:=camera",
+                "see it on a bag: fourd bringup scene_reconstruction --set bag:=demo/moving_objects --set compressed:=true",
                 "watch scene_reconstruction/objects, scene_reconstruction/static_points and odometry",
                 LOOK,
             ),
