@@ -1,4 +1,4 @@
-"""Masks of objects that move, from dense flow that a world at rest would not have: for clips with depth."""
+"""Masks of objects that move, from dense flow that a world at rest would not have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ class MovingMaskOptions:
             is left out where the picture moves by more than ``longest``.
         longest: way of a tenth of the pixels, in longer sides of the image, above which flow is not to be trusted.
         threshold: more than this is motion [px],
-        share: and more than this share of the flow that a world at rest would have.
+        share: and more than this share of the flow that a world at rest would have,
+        share_of_line: or of that along the epipolar line, where there is no depth.
         least_share: of the image; smaller regions are left out.
         least_frames: objects that move in fewer frames are left out.
         patience: frames for which an object may stand still before it is lost.
@@ -46,8 +47,9 @@ class MovingMaskOptions:
 
     gaps: tuple[int, ...] = (1, 4)
     longest: float = 0.06
-    threshold: float = 1.5
+    threshold: float = 1.2
     share: float = 0.15
+    share_of_line: float = 0.05
     least_share: float = 0.002
     least_frames: int = 3
     patience: int = 8
@@ -60,7 +62,7 @@ class MovingMaskOptions:
 
 def masks_of_motion(
     rgb: NDArray[np.uint8],
-    depth: NDArray[np.floating],
+    depth: NDArray[np.floating] | None,
     camera: PinholeCamera,
     T_world_camera: NDArray[np.float64],
     *,
@@ -72,7 +74,8 @@ def masks_of_motion(
 
     Args:
         rgb: shape [F, H, W, 3].
-        depth: z-depth in the unit of the path, NaN where unknown, shape [F, H, W].
+        depth: z-depth in the unit of the path, NaN where unknown, shape [F, H, W]; without it flow is motion as far as
+            it leads away from the epipolar line, so what moves along that line is not seen to move.
         camera: of all frames, without distortion.
         T_world_camera: shape [F, 4, 4].
         flow: from one frame to another.
@@ -94,7 +97,7 @@ class _Scene:
     def __init__(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.floating],
+        depth: NDArray[np.floating] | None,
         camera: PinholeCamera,
         T_world_camera: NDArray[np.float64],
         flow: Flow,
@@ -104,7 +107,7 @@ class _Scene:
 
     def moving(self, frame: int, options: MovingMaskOptions) -> NDArray[np.int32]:
         """Regions of a frame that move against one of the compared frames, shape [H, W]."""
-        strong, weak = (np.zeros(self._depth.shape[1:], bool) for _ in range(2))
+        strong, weak = (np.zeros(self._rgb.shape[1:3], bool) for _ in range(2))
         for gap in options.gaps:
             other = frame + gap if frame + gap < len(self._rgb) else frame - gap
             if other >= 0:
@@ -114,7 +117,7 @@ class _Scene:
                     weak |= excess > 0.5
         least = max(1, int(options.least_share * strong.size))
         seeds = moving_regions(strong.astype(np.float32), threshold=0.5, radius=1, min_pixels=least) > 0
-        grown = _grown(seeds, weak & ~_depth_edges(self._depth[frame]))
+        grown = _grown(seeds, weak if self._depth is None else weak & ~_depth_edges(self._depth[frame]))
         return moving_regions(grown.astype(np.float32), threshold=0.5, radius=1, min_pixels=least)
 
     def step_from_former(self, frame: int) -> NDArray[np.float32] | None:
@@ -124,14 +127,19 @@ class _Scene:
     def _excess(self, frame: int, other: int, options: MovingMaskOptions) -> NDArray[np.float64]:
         """Residual flow over what is allowed, NaN where unknown, shape [H, W]."""
         forward = self._flow(self._rgb[frame], self._rgb[other])
-        if abs(other - frame) > 1 and _far(forward) > options.longest * max(self._depth.shape[1:]):
-            return np.zeros(self._depth.shape[1:])
+        if abs(other - frame) > 1 and _far(forward) > options.longest * max(self._rgb.shape[1:3]):
+            return np.zeros(self._rgb.shape[1:3])
         backward = self._flow(self._rgb[other], self._rgb[frame])
         if other == frame + 1:
             self._steps[other] = backward
         known = confirmed(forward, backward)
-        still = static_flow(self._depth[frame], self._camera, invert(self._path[other]) @ self._path[frame])
-        allowed = options.threshold + options.share * np.linalg.norm(still, axis=-1)
+        T_other_frame = invert(self._path[other]) @ self._path[frame]
+        if self._depth is None:
+            still = _along_epipolar_line(forward, self._camera, T_other_frame)
+        else:
+            still = static_flow(self._depth[frame], self._camera, T_other_frame)
+        share = options.share_of_line if self._depth is None else options.share
+        allowed = options.threshold + share * np.linalg.norm(still, axis=-1)
         excess = np.linalg.norm(known - still, axis=-1) / allowed
         as_still, as_moving = (_unlikeness(self._rgb[frame], self._rgb[other], way) for way in (still, forward))
         with np.errstate(invalid="ignore"):
@@ -193,6 +201,28 @@ class _Objects:
         if counts.max() >= 0.2 * len(carried):
             return int(counts.argmax())
         return max(self._moved, default=0) + 1
+
+
+def _along_epipolar_line(
+    flow: NDArray[np.floating], camera: PinholeCamera, T_second_first: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The nearest flow that a point at rest could have at some distance, shape [H, W, 2].
+
+    Source: Hartley and Zisserman, Multiple View Geometry, 9.2.
+    """
+    R, (tx, ty, tz) = T_second_first[:3, :3], T_second_first[:3, 3]
+    inverse = np.linalg.inv(camera.K)
+    y, x = np.mgrid[: camera.height, : camera.width].astype(np.float64)
+    pixels = np.stack([x, y, np.ones_like(x)], axis=-1)
+    there = np.concatenate([pixels[..., :2] + flow, np.ones((*x.shape, 1))], axis=-1)
+    if np.hypot(np.hypot(tx, ty), tz) < 1e-9:
+        turned = pixels @ (camera.K @ R @ inverse).T
+        return np.asarray(turned[..., :2] / turned[..., 2:] - pixels[..., :2])
+    cross = np.array([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]])
+    lines = pixels @ (inverse.T @ cross @ R @ inverse).T
+    normal = lines[..., :2] / np.maximum((lines[..., :2] ** 2).sum(axis=-1, keepdims=True), 1e-18)
+    away = (lines * there).sum(axis=-1, keepdims=True) * normal
+    return np.asarray(flow - away)
 
 
 def _far(flow: NDArray[np.float32]) -> float:

@@ -70,7 +70,7 @@ def objects_of_masks(
     masks: NDArray[np.int32],
     tracks: Tracks,
     motion: SceneMotion,
-    depth: NDArray[np.floating],
+    depth: NDArray[np.floating] | None,
     *,
     given: bool,
     progress: Progress | None = None,
@@ -82,7 +82,8 @@ def objects_of_masks(
         masks: numbers of objects, 0 none, shape [F, H, W].
         tracks: of the clip.
         motion: found from these tracks.
-        depth: in the unit of the path, NaN where unknown, shape [F, H, W].
+        depth: in the unit of the path, NaN where unknown, shape [F, H, W]; without it objects are thought to be as far
+            away as the still points beside them.
         given: the masks are somebody's; else those of what turns out not to move are taken away.
         progress: told the share that is done.
     """
@@ -92,9 +93,10 @@ def objects_of_masks(
     labels = np.concatenate([motion.labels, np.full(len(within) - len(tracks), REJECTED)])
     labels[labels > STATIC] = REJECTED
     of_masks = labels_from_masks(within, masks)
-    at_tracks = depth_at(depth, within.positions, within.seen)
+    at_tracks = _as_beside(within, tracks, motion) if depth is None else depth_at(depth, within.positions, within.seen)
     bundle = _bundle(motion, tracks, at_tracks[:, : len(tracks)])
-    shadows = set() if given else _shadows(masks, depth, motion)
+    kept_anyway = given or depth is None
+    shadows = set() if kept_anyway or depth is None else _shadows(masks, depth, motion)
     objects, caveats = [], []
     if shadows:
         caveats.append(
@@ -117,19 +119,19 @@ def objects_of_masks(
                 options=bundle,
             )
         except CannotReconstruct as reason:
-            if given:
-                caveats.append(str(reason))
+            if kept_anyway:
+                caveats.append(f"object {number} has a mask and no pose: {reason}")
             continue
         distance = _distance(found, motion)
         if not found.nonrigid < LOOSE * distance:
-            if given:
+            if kept_anyway:
                 caveats.append(f"object {number} does not move as one rigid body: it has no pose")
-        elif given or _way(found) > STILL * distance:
+        elif kept_anyway or _way(found) > STILL * distance:
             objects.append(found)
             labels[chosen] = REJECTED
             labels[found.tracks] = number
-    kept = masks if given else _renumbered(masks, objects)
-    if not given:
+    kept = masks if kept_anyway else _renumbered(masks, objects)
+    if not kept_anyway:
         objects = [replace(one, number=place) for place, one in enumerate(objects, start=1)]
         for one in objects:
             labels[one.tracks] = one.number
@@ -187,6 +189,19 @@ def _bundle(motion: SceneMotion, tracks: Tracks, at_tracks: FloatArray) -> Bundl
         huber_depth=2.5 * depth_sigma,
         tolerance=1e-7,
     )
+
+
+def _as_beside(within: Tracks, tracks: Tracks, motion: SceneMotion) -> FloatArray:
+    """Depth of the nearest still point in the image, NaN where unseen, shape [F, N]."""
+    still = np.flatnonzero((motion.labels == STATIC) & np.isfinite(motion.points).all(axis=1))
+    found = np.full(within.seen.shape, np.nan)
+    for frame, seen in enumerate(within.seen):
+        beside = still[tracks.seen[frame, still]]
+        if len(beside) and seen.any():
+            z = apply(invert(motion.T_world_camera[frame]), motion.points[beside])[:, 2]
+            nearest = cKDTree(tracks.positions[frame, beside]).query(within.positions[frame, seen])[1]
+            found[frame, seen] = z[nearest]
+    return found
 
 
 def _longest_run(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:

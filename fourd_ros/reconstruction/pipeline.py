@@ -356,10 +356,10 @@ class _Work:
 
     def _found_objects(self, tracks: Tracks, path: SceneMotion, tell: Progress) -> FoundObjects:
         clip = self._clip
-        if clip.depth is None:
+        if clip.depth is None and not np.isfinite(path.points).any():
             masks = masks_of_tracks(tracks, path) if clip.masks is None else clip.masks
             return FoundObjects(motion=path, tracks=tracks, masks=masks)
-        depth = clip.depth * path.depth_scales[:, None, None]
+        depth = None if clip.depth is None else clip.depth * path.depth_scales[:, None, None]
         if clip.masks is not None:
             masks = clip.masks
         else:

@@ -16,7 +16,7 @@ __all__ = ["Done", "Stage", "StageLog"]
 
 FOLDER = "stages"
 
-VERSION = 2
+VERSION = 1
 """Of what stages write; it rises with every change, and all is done anew."""
 
 Progress = Callable[[float], None]
