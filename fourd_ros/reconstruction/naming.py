@@ -61,6 +61,11 @@ class Naming:
         self._log.run(STAGE, self._answered, **self._asked())
         return [STAGE]
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether a model has said something; it is known once `wait` is over."""
+        return self._answer() is not None
+
     def write(self, clip: Clip, masks: NDArray[np.int32]) -> Done:
         """Names, ``analysis/``, and ``segmentation/`` with ``qwen/Annotations``."""
         began, folder = time.perf_counter(), self._log.folder

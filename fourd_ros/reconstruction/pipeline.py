@@ -220,7 +220,10 @@ class _Work:
         self._run(
             "names",
             lambda tell: self._naming.write(self._clip, self._masks),
-            inputs={"names": {str(number): name for number, name in self._names.items()}},
+            inputs={
+                "names": {str(number): name for number, name in self._names.items()},
+                "answered": self._naming.has_answer,
+            },
             after=["objects", *asked],
             files=[f"{SEGMENTATION}/{LABELS}", ANNOTATIONS, f"analysis/dynamic_objects_{scene}.json"],
         )
