@@ -124,7 +124,7 @@ def test_depth_and_fused_points_read_back(done: Path, scene: Scene) -> None:
 def test_page_shows_and_tells(done: Path) -> None:
     page = (done / "index.html").read_text()
     assert len(page) < 5_000_000
-    assert page.count("<figure>") == 9 and page.count("data:image/png") == 4  # frames and flows; charts in both schemes
+    assert page.count("<figure>") == 9 and page.count("data:image/png") == 2  # frames and flows; charts in both schemes
     for words in ("What could not be done", "In space", "Objects that move", "Figures", "Stages", "focal length"):
         assert words in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Reconstruct, and write the page whatever came out."""
     from fourd_ros.errors import CannotReconstruct
     from fourd_ros.reconstruction.pipeline import PipelineOptions, reconstruct
-    from fourd_ros.viewer.reconstruction_page import write_page
+    from fourd_ros.viewer.reconstruction_page import PAGE, write_page
 
     clip, tracks, names = _inputs(args)
     options = PipelineOptions(
@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
         except CannotReconstruct:
             write_page(args.out)
             raise
-    page = write_page(args.out)
+    page = args.out / PAGE
+    if not page.is_file() or any(stage["fresh"] for stage in result["stages"].values()):
+        write_page(args.out)
     print(json.dumps(result) if args.json else _summary(result, page))
     if args.view:
         from fourd_ros.cli import main

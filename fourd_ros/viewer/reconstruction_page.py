@@ -2,7 +2,7 @@
 
 import html
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,37 +140,37 @@ def _space(folder: Path, result: dict[str, Any]) -> str:
     motion, objects = read_motion(bundle / "motion.npz"), read_objects(bundle)
     seen = read_map(bundle / "static_map.npz", voxel_size=result["map"]["voxel_size"])
     unit = _unit(result)
-    views = _in_both(lambda palette: _draw_views(motion, objects, seen, unit, palette))
-    coverage = _in_both(lambda palette: _draw_coverage(seen, palette))
+    charts = {
+        scheme: _draw(motion, objects, seen, unit, palette) for scheme, palette in (("light", LIGHT), ("dark", DARK))
+    }
     return _section(
         "In space",
         "<p>The world is the first camera: x to its right, y down, z ahead. Strokes show where the camera looks; the "
-        "coloured lines are the paths of objects, with their numbers where they were first seen.</p>",
-        chart_html(views, alternative="Map, camera path and objects from above and from the side"),
-        chart_html(coverage, alternative="How often the voxels of the static map were seen"),
+        "coloured lines are the paths of objects, with their numbers where they were first seen. On the right, how "
+        "often the voxels of the static map were seen.</p>",
+        chart_html(
+            charts,
+            alternative="Map, camera path and objects from above and from the side, and how often the map was seen",
+        ),
     )
 
 
-def _in_both(draw: Callable[[Palette], bytes]) -> dict[str, bytes]:
-    return {"light": draw(LIGHT), "dark": draw(DARK)}
-
-
-def _draw_views(
-    motion: SceneMotion, objects: Sequence[ObjectCloud], seen: MapPoints, unit: str, palette: Palette
-) -> bytes:
+def _draw(motion: SceneMotion, objects: Sequence[ObjectCloud], seen: MapPoints, unit: str, palette: Palette) -> bytes:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 0.45 * WIDTH), layout="constrained", facecolor=palette.paper)
-    names = {TOP: ("from above", "x", "z"), SIDE: ("from the side", "z", "y")}
-    for axes, (pair, (title, across, up)) in zip(figure.subplots(1, 2), names.items(), strict=True):
-        _styled(axes, palette)
-        axes.set_title(title, color=palette.ink, fontsize=10)
-        axes.set_xlabel(f"{across} [{unit}]", color=palette.quiet)
-        axes.set_ylabel(f"{up} [{unit}]", color=palette.quiet)
+    figure = Figure(figsize=(1.3 * WIDTH, 0.4 * WIDTH), layout="constrained", facecolor=palette.paper)
+    above, side, coverage = figure.subplots(1, 3, width_ratios=(1, 1, 0.6))
+    for axes, pair, title, names in ((above, TOP, "from above", "xz"), (side, SIDE, "from the side", "zy")):
+        _styled(axes, palette, title, *(f"{name} [{unit}]" for name in names))
         _draw_view(axes, pair, motion, objects, seen, palette)
-        if pair == SIDE:
-            axes.invert_yaxis()
-    return _png(figure)
+    side.invert_yaxis()
+    _styled(coverage, palette, "coverage", f"times seen ({MOST_TIMES}: or more)", "voxels")
+    times = np.minimum(np.rint(seen.confidence), MOST_TIMES).astype(np.int64)
+    counts = np.bincount(times, minlength=MOST_TIMES + 1)
+    coverage.bar(np.arange(len(counts)), counts, color=palette.methods[0])
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=0.75 * DPI, metadata={"Software": None})
+    return data.getvalue()
 
 
 def _draw_view(
@@ -201,31 +201,14 @@ def _draw_view(
     axes.set_aspect("equal", adjustable="datalim")
 
 
-def _draw_coverage(seen: MapPoints, palette: Palette) -> bytes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 0.25 * WIDTH), layout="constrained", facecolor=palette.paper)
-    axes = figure.subplots()
-    _styled(axes, palette)
-    times = np.minimum(np.rint(seen.confidence), MOST_TIMES)
-    counts = np.bincount(times.astype(np.int64), minlength=MOST_TIMES + 1)
-    axes.bar(np.arange(len(counts)), counts, color=palette.methods[0])
-    axes.set_xlabel(f"frames that saw a voxel of the static map ({MOST_TIMES}: or more)", color=palette.quiet)
-    axes.set_ylabel("voxels", color=palette.quiet)
-    return _png(figure)
-
-
-def _styled(axes: "Axes", palette: Palette) -> None:
+def _styled(axes: "Axes", palette: Palette, title: str, across: str, up: str) -> None:
+    axes.set_title(title, color=palette.ink, fontsize=10)
+    axes.set_xlabel(across, color=palette.quiet)
+    axes.set_ylabel(up, color=palette.quiet)
     axes.set_facecolor(palette.paper)
     axes.tick_params(colors=palette.quiet, labelsize=8)
     for spine in axes.spines.values():
         spine.set_color(palette.line)
-
-
-def _png(figure: Any) -> bytes:
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=DPI * 0.75, metadata={"Software": None})
-    return data.getvalue()
 
 
 def _is_near(points: NDArray[np.floating]) -> NDArray[np.bool_]:
