@@ -121,6 +121,7 @@ def test_a_scene_is_told_of_with_the_stamps_of_its_frames(stage: Stage) -> None:
     found = np.stack([pose(one.pose.pose) for one in stage.odometry])
     assert np.linalg.norm(found[:, :3, 3] - truth[:, :3, 3], axis=1).max() < 0.07
     assert np.linalg.eigvalsh(last.pose.covariance.reshape(6, 6)).min() > -1e-12
+    stage.wait_for(lambda: stage.objects[-1].header.stamp == last.header.stamp, "objects of the last frame")
     ids = {thing.id for array in stage.objects for thing in array.objects}
     assert ids == {"object_1"}
     thing = stage.objects[-1].objects[0]

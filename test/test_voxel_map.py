@@ -220,3 +220,11 @@ def test_table_finds_what_was_entered_and_nothing_else() -> None:
     table.rebuild(keys[500:])
     np.testing.assert_array_equal(table.find(keys[500:]), rows[:500])
     assert (table.find(keys[:500]) == -1).all()
+
+
+def test_looking_through_reaches_old_voxels_of_a_map_that_grows() -> None:
+    voxels = filled(np.array([[0.0, 0.0, 1.0]]), decay=0.5)
+    for step in range(8):
+        voxels.integrate(np.array([[0.5 + step, 5.0, 1.0]]), grey(np.zeros((1, 3))), stamp_ns=step)
+        voxels.carve(np.full((60, 80), 4.0), CAMERA, np.eye(4), margin=0.05)
+    assert not (np.abs(voxels.points().points[:, :2]) < 0.1).all(axis=1).any()

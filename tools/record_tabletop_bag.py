@@ -9,6 +9,7 @@ from there and nothing else.
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from fourd_ros.data.bag_writer import BagWriter
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import from_parts, look_at, rotation_about, to_quaternion
 from fourd_ros.records import FloatArray
-from fourd_ros.simulation.rendering import Renderer
+from fourd_ros.simulation.rendering import Image, Renderer
 
 START_NS = 1_700_000_000 * 1_000_000_000
 RATE, SECONDS = 15.0, 5.0
@@ -64,17 +65,37 @@ def main() -> int:
     return 0
 
 
-def messages() -> Iterator[tuple[str, Any, int]]:
-    """Topic, message and stamp of all that is recorded."""
+@dataclass(frozen=True, kw_only=True)
+class Instant:
+    """What is there at one instant.
+
+    Args:
+        seconds: since the beginning.
+        poses: of the things, by name, shape [4, 4] each.
+        eye: of the camera's optical frame, shape [4, 4].
+        image: what it sees.
+    """
+
+    seconds: float
+    poses: dict[str, FloatArray]
+    eye: FloatArray
+    image: Image
+
+
+def camera_of(width: int, height: int) -> PinholeCamera:
+    """Calibration for a size of images."""
+    focal = height / 2 / np.tan(np.deg2rad(FOVY) / 2)
+    K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
+    return PinholeCamera(width=width, height=height, K=K)
+
+
+def instants(*, width: int, height: int, rate: float) -> Iterator[Instant]:
+    """All instants, at a rate [Hz] and a size of images."""
     model = build()
     data = mujoco.MjData(model)
-    focal = HEIGHT / 2 / np.tan(np.deg2rad(FOVY) / 2)
-    K = np.array([[focal, 0, (WIDTH - 1) / 2], [0, focal, (HEIGHT - 1) / 2], [0, 0, 1.0]])
-    camera = PinholeCamera(width=WIDTH, height=HEIGHT, K=K)
-    renderer = Renderer(model, part_ids=np.zeros(model.nbody, np.uint8), width=WIDTH, height=HEIGHT)
-    for number in tqdm(range(int(RATE * SECONDS)), desc="record", unit="instant"):
-        seconds = number / RATE
-        stamp_ns = START_NS + round(seconds * 1e9)
+    renderer = Renderer(model, part_ids=np.zeros(model.nbody, np.uint8), width=width, height=height)
+    for number in tqdm(range(int(rate * SECONDS)), desc="record", unit="instant"):
+        seconds = number / rate
         poses = {name: pose_of(name, seconds) for name in THINGS}
         for name, pose in poses.items():
             joint = model.joint(name).qposadr[0]
@@ -84,15 +105,22 @@ def messages() -> Iterator[tuple[str, Any, int]]:
         model.cam_pos[0] = eye[:3, 3]
         model.cam_quat[0] = np.roll(to_quaternion(eye @ np.diag([1.0, -1, -1, 1]))[1], 1)
         mujoco.mj_forward(model, data)
-        image = renderer.render(data, 0)
+        yield Instant(seconds=seconds, poses=poses, eye=eye, image=renderer.render(data, 0))
+    renderer.close()
+
+
+def messages() -> Iterator[tuple[str, Any, int]]:
+    """Topic, message and stamp of all that is recorded."""
+    camera = camera_of(WIDTH, HEIGHT)
+    for now in instants(width=WIDTH, height=HEIGHT, rate=RATE):
+        stamp_ns = START_NS + round(now.seconds * 1e9)
         header = make_header(stamp_ns, f"{CAMERA}_optical_frame")
         yield "/clock", Clock(clock=ns_to_stamp(stamp_ns)), stamp_ns
-        yield "/tf", TFMessage(transforms=[make_transform(WORLD, header.frame_id, stamp_ns, eye)]), stamp_ns
+        yield "/tf", TFMessage(transforms=[make_transform(WORLD, header.frame_id, stamp_ns, now.eye)]), stamp_ns
         yield f"/{CAMERA}/camera_info", camera_to_info(camera, header), stamp_ns
-        yield f"/{CAMERA}/image/compressed", compress(image.rgb, "jpeg", header=header), stamp_ns
-        yield f"/{CAMERA}/depth/compressedDepth", compressed_depth(image.depth, header), stamp_ns
-        yield "/ground_truth/objects", truth(poses, make_header(stamp_ns, WORLD)), stamp_ns
-    renderer.close()
+        yield f"/{CAMERA}/image/compressed", compress(now.image.rgb, "jpeg", header=header), stamp_ns
+        yield f"/{CAMERA}/depth/compressedDepth", compressed_depth(now.image.depth, header), stamp_ns
+        yield "/ground_truth/objects", truth(now.poses, make_header(stamp_ns, WORLD)), stamp_ns
 
 
 def build() -> mujoco.MjModel:

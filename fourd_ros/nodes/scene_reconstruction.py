@@ -80,7 +80,7 @@ class SceneReconstructionParameters(NodeParameters):
         maximum=10.0,
         fixed_while="active",
     )
-    points: int = parameter(350, "followed at a time", minimum=50, maximum=5000, fixed_while="active")
+    points: int = parameter(300, "followed at a time", minimum=50, maximum=5000, fixed_while="active")
     depth_sigma: float = parameter(
         0.01, "standard deviation of measured depth, as a share of it", minimum=1e-4, maximum=1.0, fixed_while="active"
     )

@@ -1,7 +1,7 @@
 """One object that is followed: a still scene in its own frame, seen by a camera that goes the other way round."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ STRIKES = 4
 
 LOOKS = 10
 """A point's place in its object is the mean of so many."""
+
+EXPECTED = 0.6
+"""Share of its points that agree with a pose near the expected one, or it is looked for more widely."""
 
 MOST_POINTS = 300
 TRAIL = 128
@@ -129,7 +132,10 @@ class FollowedObject:
         points = [self._points[int(number)] for number in seen.ids[rows]]
         own = np.array([point.place for point in points])
         near = invert(self._expected(seen.stamp_ns)) @ seen.T_world_camera
-        found = rigid_pose(own, seen.pixels[rows], seen.depth[rows], K, near, options=options)
+        pixels, depth = seen.pixels[rows], seen.depth[rows]
+        found = rigid_pose(own, pixels, depth, K, near, options=replace(options, coarse=1.0))
+        if found is None or found.agrees.mean() < EXPECTED:
+            found = rigid_pose(own, pixels, depth, K, near, options=options)
         if found is None or found.agrees.sum() < len(rows) / 3:
             return False
         self.T_world_object = seen.T_world_camera @ invert(found.T_points_camera)

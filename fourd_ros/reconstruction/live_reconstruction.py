@@ -39,7 +39,10 @@ CLOSEST, ACROSS = 4.0, 80
 STEP = 1.05
 """Ratio of depths beside each other from which on they lie on two surfaces."""
 
-SMOOTH = 0.1
+LEARN_EVERY = 5
+"""Frames from one look at the size of an object to the next."""
+
+SMOOTH = 0.2
 """Share of what is new in sizes and colours."""
 
 
@@ -61,7 +64,7 @@ class LiveOptions:
         object_points: of the cloud of one object, at most.
     """
 
-    tracker: PointTrackerOptions = field(default_factory=lambda: PointTrackerOptions(max_points=350))
+    tracker: PointTrackerOptions = field(default_factory=lambda: PointTrackerOptions(max_points=300))
     window: WindowOptions = field(default_factory=WindowOptions)
     objects: LiveObjectOptions = field(default_factory=LiveObjectOptions)
     map: VoxelMapOptions = field(default_factory=VoxelMapOptions)
@@ -368,7 +371,7 @@ class LiveReconstruction:
         if len(colours):
             colour = colours.mean(axis=0) / 255
             one.colour = colour if np.isnan(one.colour).any() else one.colour + SMOOTH * (colour - one.colour)
-        if len(places) > 3:
+        if len(places) > 3 and (not one.size.any() or one.frames % LEARN_EVERY == 0):
             own = apply(invert(one.T_world_object), places)
             size = np.subtract(*np.percentile(own, (98, 2), axis=0))
             one.size = size if not one.size.any() else one.size + SMOOTH * (size - one.size)
@@ -393,7 +396,7 @@ class LiveReconstruction:
             if pose.key_frame:
                 self._extend_by_points(stamp_ns, rgb, pose)
             return
-        if self._frame % self.options.map_every:
+        if (self._frame + self.options.map_every // 2) % self.options.map_every:
             return
         self.map.carve(depth, self.camera, pose.T_world_camera, margin=self.options.map_margin)
         hidden = np.zeros(depth.shape, bool) if self._regions is None else self._regions.marks()
@@ -437,7 +440,7 @@ def _smooth(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Pixels that lie on one surface with those around, shape [H, W]."""
     around = np.ones((5, 5), np.uint8)
     nearest, farthest = cv2.erode(depth, around), cv2.dilate(depth, around)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(farthest < STEP * nearest)
 
 

@@ -149,7 +149,8 @@ class VoxelMap:
             margin: of its depth; nearer to the surface than this, or than two voxels, nothing is looked through.
         """
         begin = self._next_carved if self._next_carved < len(self) else 0
-        end = self._next_carved = min(begin + CARVED, len(self))
+        end = min(begin + CARVED, len(self))
+        self._next_carved = end if end < len(self) else 0
         seen = apply(invert(T_world_camera), self._values[:3, begin:end].T)
         pixels = np.rint(camera.project(seen))
         inside = ((pixels >= 0) & (pixels <= (camera.width - 1, camera.height - 1))).all(axis=-1)
