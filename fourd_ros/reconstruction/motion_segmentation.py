@@ -102,6 +102,15 @@ def tracking_sigma(errors: FloatArray) -> float:
     return float(np.median(known)) / RAYLEIGH_MEDIAN if len(known) else 0.0
 
 
+def quantile_of(errors: FloatArray, share: float) -> FloatArray:
+    """The error that a `share` of those of a track do not exceed, NaN left out; infinite where all are, shape [P]."""
+    count = (~np.isnan(errors)).sum(axis=0)
+    row = np.ceil(share * (count - 1)).astype(np.int64)
+    ordered = np.sort(errors, axis=0)
+    usual = np.take_along_axis(ordered, np.maximum(row, 0)[None], axis=0)[0]
+    return np.where(count > 0, usual, np.inf)
+
+
 def agrees(
     solution: BundleSolution,
     problem: BundleProblem,
@@ -115,7 +124,7 @@ def agrees(
     empty = ~seen.any(axis=0)
     errors = np.where(seen, solution.errors, np.nan)
     errors[:, empty] = np.inf
-    usual = np.nanquantile(np.where(np.isposinf(errors), 1e9, errors), options.quantile, axis=0)
+    usual = quantile_of(errors, options.quantile)
     found = usual < max(options.deviations * sigma, options.share * longer_side)
     if problem.depth is None:
         return found & ~empty

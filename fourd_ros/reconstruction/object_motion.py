@@ -89,7 +89,7 @@ def fit_object(
     """As `object_motion`, with the errors."""
     frames = np.flatnonzero(seen.sum(axis=1) >= FEWEST_TRACKS)
     if len(frames) < SHORTEST:
-        raise CannotReconstruct(f"object {number}: {len(frames)} frames see {FEWEST_TRACKS} of its tracks")
+        raise CannotReconstruct(f"{len(frames)} frames see {FEWEST_TRACKS} of its tracks; {SHORTEST} are needed")
     span = np.arange(frames[0], frames[-1] + 1)
     start = path_from_depth(
         pixels[span],
@@ -98,6 +98,7 @@ def fit_object(
         camera.K,
         longer_side=max(camera.width, camera.height),
         finder=pose_near,
+        first=int(np.isfinite(depth[span]).sum(axis=1).argmax()),
     )
     problem = BundleProblem(
         pixels=pixels[span],

@@ -75,6 +75,7 @@ def path_from_depth(
     *,
     longer_side: int,
     finder: PoseFinder | None = None,
+    first: int = 0,
 ) -> PathStart:
     """Chains poses: what a frame sees of points placed before gives its pose, its own depth places new ones.
 
@@ -85,17 +86,18 @@ def path_from_depth(
         K: intrinsics, shape [3, 3].
         longer_side: of the image [px].
         finder: of poses, `pose_of` if not given.
+        first: frame to begin with, whose camera is the world; later ones follow, then those before it.
 
     Raises:
-        CannotReconstruct: the first frame sees fewer than six points with depth.
+        CannotReconstruct: the frame to begin with sees fewer than six points with depth.
     """
-    chain = _Chain(pixels, seen, K, tolerance=AGREES * longer_side, finder=finder or pose_of)
-    for frame in range(len(pixels)):
-        if frame:
+    chain = _Chain(pixels, seen, K, tolerance=AGREES * longer_side, finder=finder or pose_of, first=first)
+    for frame in (*range(first, len(pixels)), *range(first - 1, -1, -1)):
+        if frame != first:
             chain.find_pose(frame)
         new = np.flatnonzero(seen[frame] & np.isnan(chain.points[:, 0]) & (depth[frame] > 0))
-        if frame == 0 and len(new) < FEWEST_POINTS:
-            raise CannotReconstruct(f"the first frame sees {len(new)} tracks with depth; {FEWEST_POINTS} are needed")
+        if frame == first and len(new) < FEWEST_POINTS:
+            raise CannotReconstruct(f"frame {first} sees {len(new)} tracks with depth; {FEWEST_POINTS} are needed")
         chain.points[new] = apply(chain.path[frame], back_projected(pixels[frame, new], depth[frame, new], K))
     chain.place_the_rest()
     return chain.result()
@@ -211,7 +213,14 @@ class _Chain:
     """Poses found so far, and points."""
 
     def __init__(
-        self, pixels: FloatArray, seen: NDArray[np.bool_], K: FloatArray, *, tolerance: float, finder: PoseFinder
+        self,
+        pixels: FloatArray,
+        seen: NDArray[np.bool_],
+        K: FloatArray,
+        *,
+        tolerance: float,
+        finder: PoseFinder,
+        first: int = 0,
     ) -> None:
         self._pixels, self._seen, self._K, self._tolerance, self._finder = pixels, seen, K, tolerance, finder
         frames, count = seen.shape
@@ -219,7 +228,7 @@ class _Chain:
         self.points = np.full((count, 3), np.nan)
         self._votes, self._agreed = np.zeros(count), np.zeros(count)
         self._lost: list[int] = []
-        self._done = {0}
+        self._done = {first}
 
     def find_pose(self, frame: int) -> None:
         """Of a frame, from the points that are placed; near the pose of the closest frame that has one."""

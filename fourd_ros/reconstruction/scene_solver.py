@@ -37,6 +37,12 @@ VIEW_ANGLES = (40.0, 55.0, 70.0, 90.0)
 UNKNOWN = -2
 """Label of a track of which nobody said whether it moves."""
 
+GUESSED_FROM = 600
+"""Tracks, the longest, from which a field of view is guessed."""
+
+HUBER_DEVIATIONS = 2.5
+"""Errors of still tracks beyond so many standard deviations count linearly."""
+
 SMALLEST_SIGMA = 0.01
 """Trackers are not believed to be better than this [px]."""
 
@@ -66,7 +72,9 @@ class SolverOptions:
     """
 
     focal: Literal["fixed", "shared", "separate"] = "shared"
-    bundle: BundleOptions = field(default_factory=lambda: BundleOptions(depth_sigma=0.5, huber_depth=0.2))
+    bundle: BundleOptions = field(
+        default_factory=lambda: BundleOptions(depth_sigma=0.5, huber_depth=0.2, tolerance=1e-5)
+    )
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
 
 
@@ -222,7 +230,7 @@ class _Solver:
         bundle = replace(self._options.bundle, focal=self._options.focal)
         if sigma is None:
             return bundle
-        return replace(bundle, pixel_sigma=sigma, huber_pixels=2.5 * sigma, tolerance=1e-7)
+        return replace(bundle, pixel_sigma=sigma, huber_pixels=HUBER_DEVIATIONS * sigma)
 
     def _with_focal(self, focal: FloatArray) -> PinholeCamera:
         K = self._camera.K.copy()
@@ -291,7 +299,7 @@ class _Solver:
             try:
                 found.append(self._object(int(number), np.flatnonzero(labels == number), solution, camera, sigma))
             except CannotReconstruct as reason:
-                caveats.append(str(reason))
+                caveats.append(f"object {number} has no path: {reason}")
         return tuple(found), tuple(caveats)
 
     def _object(
@@ -388,22 +396,25 @@ def _with_guessed_camera(
     options: SolverOptions,
     progress: Callable[[str], None] | None,
 ) -> SceneMotion:
-    """The field of view with which still tracks fit best."""
+    """The field of view with which still tracks fit best, found from some tracks and then used for all."""
+    longest = np.sort(np.argsort(-tracks.seen.sum(axis=0), kind="stable")[:GUESSED_FROM])
+    known = None if labels is None else labels[longest]
     best: SceneMotion | None = None
     for angle in VIEW_ANGLES:
         focal = tracks.width / 2 / np.tan(np.radians(angle) / 2)
         K = np.array([[focal, 0, (tracks.width - 1) / 2], [0, focal, (tracks.height - 1) / 2], [0, 0, 1]])
         camera = PinholeCamera(width=tracks.width, height=tracks.height, K=K)
         try:
-            found = solve_scene(tracks, camera=camera, depth=depth, labels=labels, options=options, progress=progress)
+            found = solve_scene(tracks.of(longest), camera=camera, depth=depth, labels=known, options=options)
         except CannotReconstruct:
             continue
         if best is None or _fit(found) > _fit(best):
             best = found
     if best is None:
         raise CannotReconstruct(f"no field of view of {VIEW_ANGLES} degrees explains the tracks")
-    told = f"no calibration was given: a focal length of {best.camera.K[0, 0]:.0f} px fits best"
-    return replace(best, caveats=(told, *best.caveats))
+    motion = solve_scene(tracks, camera=best.camera, depth=depth, labels=labels, options=options, progress=progress)
+    told = f"no calibration was given: a focal length of {motion.camera.K[0, 0]:.0f} px fits best"
+    return replace(motion, caveats=(told, *motion.caveats))
 
 
 def _fit(motion: SceneMotion) -> float:

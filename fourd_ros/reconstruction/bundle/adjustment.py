@@ -19,6 +19,9 @@ SMALLEST_DAMPING = 1e-12
 EASE, STIFFEN = 0.1, 10.0
 """Factors of the damping after a step that helped and one that did not."""
 
+SHARES = (1.0, 0.5, 0.25)
+"""Of a step that are tried before it is made stiffer: their cost is found much faster than another step."""
+
 SMALLEST_STEP = 1e-13
 """Steps of the frames' unknowns below this end the search."""
 
@@ -78,9 +81,8 @@ class Adjustment:
                 damping, refused = damping * STIFFEN, True
                 converged = damping > LARGEST_DAMPING
                 continue
-            moved = self.state.moved(step.frames, step.log_focal, step.points, self._xp)
-            new_cost = self._cost(moved)
             iterations += 1
+            moved, new_cost = self._along(step, cost)
             if new_cost <= cost:
                 converged = cost - new_cost <= self._options.tolerance * cost or step.size < SMALLEST_STEP
                 self.state, cost = moved, new_cost
@@ -93,6 +95,15 @@ class Adjustment:
             else:
                 damping, refused = damping * STIFFEN, True
         return self._solution(cost, iterations, converged)
+
+    def _along(self, step: _Step, cost: float) -> tuple[State, float]:
+        """The state after a step, or after a part of it: along a curved valley whole ones lead up its side."""
+        for share in SHARES:
+            moved = self.state.moved(share * step.frames, share * step.log_focal, share * step.points, self._xp)
+            new_cost = self._cost(moved)
+            if new_cost <= cost:
+                break
+        return moved, new_cost
 
     def reduced(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Information [n, n] and gradient [n] of all frames at the state, points eliminated, n = F D + G."""
