@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from fourd_ros.cli import main
 from fourd_ros.data.bags import BagWriter
 from fourd_ros.data.video import FORMATS, encode
-from fourd_ros.errors import CannotReconstruct, InvalidCamera, InvalidClip, InvalidResults
+from fourd_ros.errors import CannotReconstruct, InvalidCamera, InvalidClip, InvalidParameter, InvalidResults
 from fourd_ros.evaluation.pose_metrics import pose_scores
 from fourd_ros.evaluation.reconstruction_results import read_disparities, read_poses
 from fourd_ros.geometry.transforms import apply, invert
-from fourd_ros.reconstruction import pipeline
+from fourd_ros.reconstruction import pipeline, point_stages
 from fourd_ros.reconstruction.clip import Clip
 from fourd_ros.reconstruction.clip_extras import read_calibration, with_depth, with_masks
 from fourd_ros.reconstruction.clip_reader import ClipOptions
-from fourd_ros.reconstruction.cotracker_files import find_cotracker, read_cotracker
+from fourd_ros.reconstruction.cotracker_files import find_cotracker, read_cotracker, write_cotracker
 from fourd_ros.reconstruction.mask_files import find_masks, is_segmented, read_labels, read_masks
 from fourd_ros.reconstruction.motion_file import read_motion
 from fourd_ros.reconstruction.object_files import read_objects, twists
@@ -168,7 +168,7 @@ def test_what_is_done_is_not_done_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "map_of_depth", interrupted)
+        patch.setattr(point_stages, "map_of_depth", interrupted)
         (out / "dynamicBA/fused_4d.npz").unlink()
         assert main(command) == 130
     after = markers(out)
@@ -378,15 +378,27 @@ def test_one_frame_is_no_path(scene: Scene, tmp_path: Path) -> None:
         (["--out", "{root}/out", "--flow", "psychic"], "not registered"),
         (["--out", "{root}/out", "--vlm-model", "clever"], "--vlm-url"),
         (["--out", "{root}/out", "--start", "99"], "no frames"),
+        (["--out", "{root}/out", "--tracks", "{root}/short.npz"], "the tracks are of"),
     ],
 )
 def test_bad_inputs_are_told(
     more: list[str], message: str, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write_folder(tmp_path / "room", scene, frames=3)
+    short = Tracks(
+        positions=np.zeros((2, 4, 2)), visible=np.ones((2, 4), bool), born=np.zeros(4, np.int64), width=9, height=9
+    )
+    write_cotracker(short, tmp_path, interval=1, grid=2).rename(tmp_path / "short.npz")
     words = [word.format(source=source, root=tmp_path) for word in more]
     assert main(["reconstruct", str(source), *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_the_official_schedule_needs_depth(scene: Scene, tmp_path: Path) -> None:
+    clip = Clip(name="c", rgb=scene["rgb"][:2], stamps_ns=np.arange(2))
+    with pytest.raises(InvalidParameter, match="needs depth"):
+        pipeline.reconstruct(clip, tmp_path, options=pipeline.PipelineOptions(schedule="official"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_calibration_files(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from fourd_ros.errors import CannotReconstruct, InvalidParameter
 from fourd_ros.reconstruction.clip import Clip
 from fourd_ros.reconstruction.clip_hash import hash_of_clip, hash_of_tracks
-from fourd_ros.reconstruction.consistent_depth import consistent_depth, sparse_depth
 from fourd_ros.reconstruction.cotracker_files import read_cotracker, write_cotracker
 from fourd_ros.reconstruction.flow import Flow, find_flow
 from fourd_ros.reconstruction.instance_map import MAX_OBJECTS
@@ -25,25 +24,11 @@ from fourd_ros.reconstruction.motion import SceneMotion
 from fourd_ros.reconstruction.motion_file import read_motion, write_motion
 from fourd_ros.reconstruction.moving_masks import masks_of_motion
 from fourd_ros.reconstruction.naming import Naming, Question
-from fourd_ros.reconstruction.object_files import write_objects
 from fourd_ros.reconstruction.object_search import FoundObjects, masks_of_tracks, objects_of_masks
 from fourd_ros.reconstruction.path_doubts import doubts
 from fourd_ros.reconstruction.picture_files import write_picture
-from fourd_ros.reconstruction.scene_files import (
-    SUFFIX,
-    read_depth,
-    write_depth,
-    write_fused,
-    write_scene,
-    write_times,
-)
-from fourd_ros.reconstruction.scene_points import (
-    fused_from_depth,
-    fused_from_tracks,
-    map_of_depth,
-    map_of_tracks,
-    object_clouds,
-)
+from fourd_ros.reconstruction.point_stages import SolvedScene, make_depth, make_points
+from fourd_ros.reconstruction.scene_files import SUFFIX, write_times
 from fourd_ros.reconstruction.scene_result import describe_scene, write_result
 from fourd_ros.reconstruction.scene_solver import SolverOptions, labels_from_masks, solve_scene
 from fourd_ros.reconstruction.stages import Done, Progress, StageLog
@@ -64,9 +49,6 @@ PIXELS_A_TRACK = 150
 
 FEWEST_POINTS, MOST_POINTS = 300, 1500
 """In a frame in which tracks begin."""
-
-SEEN = (2, 5)
-"""Times that a voxel was seen, of which the share is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +114,13 @@ def reconstruct(
     Raises:
         CannotReconstruct: nothing tells of the camera's path; what was found until then is in the folder, and
             ``result.json`` says what was not.
+        InvalidParameter: an unknown flow, tracks of another clip, or the official schedule without depth.
     """
+    options = options or PipelineOptions()
+    if options.schedule == "official" and clip.depth is None:
+        raise InvalidParameter("the official schedule needs depth; give some with --depth, or leave the schedule out")
     log = StageLog(folder, progress=progress)
-    work = _Work(clip, log, options or PipelineOptions(), tracks, names or {}, question, write_rgb)
+    work = _Work(clip, log, options, tracks, names or {}, question, write_rgb)
     try:
         work.look()
         work.solve()
@@ -215,7 +201,8 @@ class _Work:
 
     def finish(self) -> None:
         """Names, depth, points."""
-        scene, bundle = self._clip.name, f"{BUNDLES}/{self._options.experiment}"
+        assert self._motion is not None
+        bundle = f"{BUNDLES}/{self._options.experiment}"
         asked = self._naming.wait()
         self._run(
             "names",
@@ -225,12 +212,25 @@ class _Work:
                 "answered": self._naming.has_answer,
             },
             after=["objects", *asked],
-            files=[f"{SEGMENTATION}/{LABELS}", ANNOTATIONS, f"analysis/dynamic_objects_{scene}.json"],
+            files=[f"{SEGMENTATION}/{LABELS}", ANNOTATIONS, f"analysis/dynamic_objects_{self._clip.name}.json"],
         )
-        self._run("depth", self._depth, inputs={}, after=["objects"], files=[f"{BUNDLES}/depth"])
+        scene = SolvedScene(clip=self._clip, motion=self._motion, tracks=self._tracks, masks=self._masks)
+        self._run(
+            "depth",
+            lambda tell: make_depth(scene, self._log.folder / BUNDLES, tell),
+            inputs={},
+            after=["objects"],
+            files=[f"{BUNDLES}/depth"],
+        )
         self._run(
             "points",
-            self._points,
+            lambda tell: make_points(
+                scene,
+                self._bundle,
+                {int(number): name for number, name in self._log.stages["names"].done.facts["names"].items()},
+                tell,
+                max_static=self._options.max_static,
+            ),
             inputs={"max_static": self._options.max_static},
             after=["depth", "names"],
             files=[f"{bundle}/poses{SUFFIX}.npz", f"{bundle}/static_map.npz", f"{BUNDLES}/fused_4d.npz"],
@@ -398,46 +398,6 @@ class _Work:
             camera=found.motion.camera if clip.camera is None else clip.camera,
             regions=regions_of(found.masks),
             schedule=OfficialSchedule(optimise_focal=self._options.focal != "fixed"),
-        )
-
-    def _depth(self, tell: Progress) -> Done:
-        assert self._motion is not None
-        folder, clip = self._log.folder / BUNDLES, self._clip
-        if clip.depth is None:
-            write_depth(folder, sparse_depth(self._tracks, self._motion))
-            return Done()
-        found = consistent_depth(clip.depth, regions_of(self._masks), self._tracks, self._motion, progress=tell)
-        write_depth(folder, found.depth)
-        apart = {name: value for name, value in found.disagreement.items() if np.isfinite(value)}
-        told = () if apart else ("frames share too little of what stands still to tell whether their depth agrees",)
-        return Done(caveats=told, facts={"used": found.used, "disagreement": apart})
-
-    def _points(self, tell: Progress) -> Done:
-        assert self._motion is not None
-        clip, motion, folder = self._clip, self._motion, self._log.folder / BUNDLES
-        depth, regions = read_depth(folder, clip.frames), regions_of(self._masks)
-        if clip.depth is None:
-            fused, voxels = fused_from_tracks(clip, self._tracks, motion), map_of_tracks(clip, self._tracks, motion)
-        else:
-            fused = fused_from_depth(clip, depth, regions, motion, max_static=self._options.max_static)
-            voxels = map_of_depth(clip, depth, regions, motion, progress=tell)
-        labels = self._log.stages["names"].done.facts["names"]
-        names = {int(number): str(name) for number, name in labels.items()}
-        write_objects(self._bundle, object_clouds(clip, fused, motion, names))
-        voxels.save(self._bundle / "static_map.npz")
-        write_fused(folder / "fused_4d.npz", fused)
-        write_scene(self._bundle, fused, depth, self._masks, suffix=SUFFIX)
-        seen = voxels.points().confidence
-        explained = float((np.isfinite(depth) & (regions.of_masks < 2)).mean())
-        return Done(
-            facts={
-                "voxels": len(voxels),
-                "voxel_size": voxels.options.voxel_size,
-                "seen": {str(times): float((seen >= times).mean()) if len(seen) else 0.0 for times in SEEN},
-                "explained": explained,
-                "static_points": len(fused.static_points),
-                "moving_points": len(fused.moving_points),
-            }
         )
 
 
