@@ -21,6 +21,7 @@ Check = Callable[[VectorFolder, Any, Comparison], None]
 SYSTEMS: dict[str, str] = {
     "dynamicverse": "fourd_ros.verify.dynamicverse",
     "kinema4d": "fourd_ros.verify.kinema4d",
+    "langvggt": "fourd_ros.verify.langvggt",
     "partrm": "fourd_ros.verify.partrm",
 }
 """Module with the checks of each system; a room adds its line when it lands."""
