@@ -13,6 +13,7 @@ from chat_rig import endpoint, says
 from moving_scene import SceneOptions, moving_scene
 from numpy.typing import NDArray
 
+from fourd_ros.chat_endpoint import ChatEndpoint
 from fourd_ros.cli import main
 from fourd_ros.data.bags import BagWriter
 from fourd_ros.data.video import FORMATS, encode
@@ -27,7 +28,9 @@ from fourd_ros.reconstruction.clip_reader import ClipOptions
 from fourd_ros.reconstruction.cotracker_files import find_cotracker, read_cotracker, write_cotracker
 from fourd_ros.reconstruction.mask_files import find_masks, is_segmented, read_labels, read_masks
 from fourd_ros.reconstruction.motion_file import read_motion
+from fourd_ros.reconstruction.naming import Naming, Question
 from fourd_ros.reconstruction.object_files import read_objects, twists
+from fourd_ros.reconstruction.object_namer import ObjectNamer
 from fourd_ros.reconstruction.picture_files import write_picture
 from fourd_ros.reconstruction.scene_answer_file import answer_path, read_answer
 from fourd_ros.reconstruction.scene_files import SUFFIX, read_depth, read_fused
@@ -39,7 +42,7 @@ from fourd_ros.viewer.live_viewer import LiveViewer
 from fourd_ros.viewer.point_scene import SceneOptions as ShownOptions
 from fourd_ros.viewer.scene_file import read_scene
 
-FRAMES = 11
+FRAMES = 9
 Scene = dict[str, NDArray[Any]]
 
 
@@ -264,7 +267,7 @@ def before_a_still_camera(scene: Scene, frames: int) -> tuple[NDArray[np.uint8],
 
 
 def test_bag_of_a_camera_that_stands_still(scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = 12
+    frames = 8
     bag = write_bag(tmp_path / "bag", *before_a_still_camera(scene, frames), scene["K"])
     assert main(["reconstruct", str(bag), "--out", str(tmp_path / "out")]) == 0
     assert "stands still" in capsys.readouterr().out
@@ -326,21 +329,31 @@ def test_pictures_in_the_folder_of_the_scene_stay(scene: Scene, tmp_path: Path) 
     assert read_poses(source / "dynamicBA/base").shape == (6, 4, 4)
 
 
-def test_a_model_is_asked_and_its_failure_told(
-    scene: Scene, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = shutil.copytree(done, tmp_path / "out")
-    source = write_folder(tmp_path / "room", scene)
+def test_a_model_is_asked_and_its_failure_told(scene: Scene, tmp_path: Path) -> None:
     answer = json.dumps({"dynamic": ["tumbling crate"], "reasoning": {"tumbling crate": "It is striped."}})
+    clip = Clip(name="c", rgb=scene["rgb"][:3], stamps_ns=np.arange(3) * NS)
+    masks = scene["label"][:3].astype(np.int32)
+
+    def named(url: str) -> tuple[Done, StageLog]:
+        namer = ObjectNamer(ChatEndpoint(url=url, model="clever"))
+        log = StageLog(tmp_path)
+        log.run("flow", lambda tell: Done(facts={"key_frames": [0, 2]}), inputs={}, files=[])
+        naming = Naming(log, Question(namer=namer, about=url), {})
+        naming.ask(clip)
+        naming.wait()
+        return naming.write(clip, masks), log
+
     with endpoint(says("no idea", status=400), says(answer)) as (url, asked):
-        command = ["reconstruct", str(source), "--out", str(out), "--json", "--vlm-url", url, "--vlm-model", "clever"]
-        assert main(command) == 0
-        assert any("no names of a model" in caveat for caveat in json.loads(capsys.readouterr().out)["caveats"])
-        assert main(command) == 0
-        (one,) = json.loads(capsys.readouterr().out)["objects"]
-        assert one["name"] == "tumbling crate" and read_labels(out) == {1: "tumbling crate"}
-        count = len(asked.bodies)
-        assert count == 2 and main(command) == 0 and len(asked.bodies) == count  # it has answered
+        done, log = named(url)
+        assert done.facts["names"]["1"].endswith("object") and "no names of a model" in log.caveats[0]
+        for _ in range(2):  # the second time it has answered
+            done, log = named(url)
+            assert done.facts["names"] == {"1": "tumbling crate"} and not log.caveats
+        assert len(asked.bodies) == 2 and read_labels(tmp_path) == {1: "tumbling crate"}
+    two = np.where(np.arange(160) < 40, 2, masks).astype(np.int32)
+    naming = Naming(log, None, {2: "left edge"})
+    done = naming.write(clip, two)
+    assert done.facts["names"]["2"] == "left edge" and "does not say which" in done.caveats[0]
 
 
 # What cannot be done.
