@@ -19,6 +19,9 @@ SIDE = 320
 LEAST, SHARE = 1.2, 0.2
 """Flow differs from that of a world at rest by this [px], and by this share of it, where something moves."""
 
+NEARER = 0.05
+"""What was nearer than expected by this share hid the pixel."""
+
 LEAST_PIXELS = 40
 MOST_REGIONS = 16
 
@@ -77,7 +80,7 @@ class LiveMotion:
 
     def clear(self) -> None:
         """Forget the picture before."""
-        self._before: tuple[NDArray[np.uint8], NDArray[np.float64]] | None = None
+        self._before: _Look | None = None
 
     def look(
         self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], T_world_camera: NDArray[np.float64]
@@ -89,16 +92,42 @@ class LiveMotion:
             depth: z-depth [m], NaN where unknown, shape [H, W].
             T_world_camera: shape [4, 4].
         """
-        picture = np.asarray(cv2.resize(grey(rgb), self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        before, self._before = self._before, (picture, T_world_camera.copy())
+        now = _Look(
+            picture=np.asarray(cv2.resize(grey(rgb), self._size, interpolation=cv2.INTER_AREA), np.uint8),
+            depth=np.asarray(cv2.resize(depth, self._size, interpolation=cv2.INTER_NEAREST), np.float32),
+            T_world_camera=T_world_camera.copy(),
+        )
+        before, self._before = self._before, now
         if before is None:
-            return MovingRegions(numbers=np.zeros(picture.shape, np.int32), scale=self._scale)
-        small = cv2.resize(depth, self._size, interpolation=cv2.INTER_NEAREST)
-        still = static_flow(np.asarray(small, np.float32), self._camera, invert(before[1]) @ T_world_camera)
-        known = np.asarray(np.isfinite(still).all(axis=-1))
-        start = np.where(known[..., None], still, 0.0).astype(np.float32)
-        flow = self._flow.of_grey(picture, before[0], start=start)
+            return MovingRegions(numbers=np.zeros(now.picture.shape, np.int32), scale=self._scale)
+        T_before_now = invert(before.T_world_camera) @ T_world_camera
+        still = static_flow(now.depth, self._camera, T_before_now)
+        known = np.asarray(np.isfinite(still).all(axis=-1)) & ~self._was_hidden(now, before, still, T_before_now)
+        start = np.where(np.isfinite(still), still, 0.0).astype(np.float32)
+        flow = self._flow.of_grey(now.picture, before.picture, start=start)
         residual = np.where(known, np.linalg.norm(flow - start, axis=-1), np.nan)
         threshold = LEAST + SHARE * np.linalg.norm(start, axis=-1)
         numbers = moving_regions(residual, threshold=threshold, radius=1, min_pixels=LEAST_PIXELS)
         return MovingRegions(numbers=numbers, scale=self._scale)
+
+    def _was_hidden(
+        self, now: "_Look", before: "_Look", still: NDArray[np.float64], T_before_now: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Pixels behind what was seen before: something nearer went away from them, shape [h, w]."""
+        height, width = now.depth.shape
+        y, x = np.mgrid[:height, :width]
+        with np.errstate(invalid="ignore"):
+            column = np.rint(np.nan_to_num(x + still[..., 0])).clip(0, width - 1).astype(np.int64)
+            row = np.rint(np.nan_to_num(y + still[..., 1])).clip(0, height - 1).astype(np.int64)
+            turn, move = T_before_now[2, :3].astype(np.float32), np.float32(T_before_now[2, 3])
+            expected = self._camera.rays() @ turn * now.depth + move
+            return np.asarray(before.depth[row, column] < (1 - NEARER) * expected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """Small grey picture and depth [h, w], and the camera's pose."""
+
+    picture: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    T_world_camera: NDArray[np.float64]

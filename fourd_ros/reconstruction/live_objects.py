@@ -26,6 +26,7 @@ class LiveObjectOptions:
 
     Args:
         history: frames in which points must move alike.
+        stride: of the history, when motions are compared.
         every: new objects are looked for in every so manieth frame.
         fewest: points of a new object.
         motion: by which they must have moved by themselves, as a share of the longer side.
@@ -40,6 +41,7 @@ class LiveObjectOptions:
     """
 
     history: int = 10
+    stride: int = 2
     every: int = 3
     fewest: int = 6
     motion: float = 0.004
@@ -107,7 +109,7 @@ class LiveObjects:
         for one in self._objects:
             one.follow(seen, self._K, self.options.pose)
         self._by_mask(seen)
-        if self._frame % self.options.every == 0 and len(self._history) > 2:
+        if self._frame % self.options.every == 0 and len(self._history) > 2 * self.options.stride:
             self._claim(seen)
             self._find(seen, moving)
             self._merge(seen)
@@ -159,7 +161,7 @@ class LiveObjects:
 
     def _groups(self, ids: Ids) -> NDArray[np.int64]:
         """Numbers of groups of points that move alike over the history, as `group_tracks` says."""
-        frames = list(self._history)
+        frames = list(self._history)[:: -self.options.stride][::-1]  # motion between neighbours is little beside noise
         pixels, seen = np.zeros((len(frames), len(ids), 2)), np.zeros((len(frames), len(ids)), bool)
         residual = np.full((len(frames) - 1, len(ids), 2), np.nan)
         for index, frame in enumerate(frames):
@@ -170,7 +172,7 @@ class LiveObjects:
                 _, mine, theirs = np.intersect1d(ids, before.ids, return_indices=True)
                 still = appear(before.places(theirs, self._K), frame.T_world_camera, self._K)
                 residual[index - 1, mine] = np.where(seen[index, mine, None], pixels[index, mine] - still, np.nan)
-        groups = group_tracks(pixels, seen, residual, longer_side=self._side, fewest=self.options.fewest)
+        groups = group_tracks(pixels, seen, residual, longer_side=self._side, fewest=self.options.fewest, common=2)
         way = np.linalg.norm(np.nansum(residual, axis=0), axis=-1)
         for number in range(1, groups.max(initial=0) + 1):
             if np.median(way[groups == number]) < self.options.motion * self._side:
@@ -210,7 +212,8 @@ class LiveObjects:
         """Whether points went where the object's motion takes them, and would be elsewhere without it, shape [n]."""
         good = np.zeros(len(rows), bool)
         tolerance = self.options.tolerance * self._side
-        for then in (self._history[0], self._history[len(self._history) // 2]):
+        last = len(self._history) - 1
+        for then in (self._history[index] for index in {0, last // 3, 2 * last // 3}):
             with_it, without_it = one.explains(rows, then, seen, self._K).T
             with np.errstate(invalid="ignore"):
                 good |= (with_it < tolerance) & (without_it > tolerance + 2 * with_it)
@@ -229,9 +232,10 @@ class LiveObjects:
     def _settle(self, stamp_ns: int) -> None:
         """Number the new objects that last; let go of those that stand or are not seen any more."""
         options, kept = self.options, []
+        merged = self._frame % options.every == 0  # else a part of another object might get a number
         for one in self._objects:
             unseen, still = (stamp_ns - one.last_seen_ns) * 1e-9, (stamp_ns - one.moved_ns) * 1e-9
-            if not one.number and one.frames >= options.confirm:
+            if merged and not one.number and one.frames >= options.confirm:
                 one.number, self._next_number = self._next_number, self._next_number + 1
             if unseen > (options.forget_after if one.number else options.still_after):
                 self.forgotten += bool(one.number)
