@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from fourd_ros.errors import InvalidImage
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import apply, invert
-from fourd_ros.reconstruction.followed_object import FollowedObject, Twist
 from fourd_ros.reconstruction.live_motion import LiveMotion, MovingRegions
+from fourd_ros.reconstruction.live_object import FramePictures, LiveObject, describe_objects, pixels_of
 from fourd_ros.reconstruction.live_objects import LiveObjectOptions, LiveObjects
-from fourd_ros.reconstruction.object_names import ObjectLook, object_names
-from fourd_ros.reconstruction.object_pixels import ObjectPixels, pixels_around, pixels_of_mask
+from fourd_ros.reconstruction.object_pixels import ObjectPixels
 from fourd_ros.reconstruction.point_tracker import PointTracker, PointTrackerOptions, TrackedFrame
 from fourd_ros.reconstruction.seen_points import SeenPoints, without_distortion
 from fourd_ros.reconstruction.sliding_window import LivePose, SlidingWindow, WindowOptions
 from fourd_ros.reconstruction.track_depth import depth_at
 from fourd_ros.reconstruction.voxel_map import VoxelMap, VoxelMapOptions
 
-__all__ = ["LiveFrame", "LiveObject", "LiveOptions", "LiveReconstruction"]
+__all__ = ["LiveFrame", "LiveOptions", "LiveReconstruction"]
 
 FloatArray = NDArray[np.float64]
 
@@ -38,12 +37,6 @@ CLOSEST, ACROSS = 4.0, 80
 
 STEP = 1.05
 """Ratio of depths beside each other from which on they lie on two surfaces."""
-
-LEARN_EVERY = 5
-"""Frames from one look at the size of an object to the next."""
-
-SMOOTH = 0.2
-"""Share of what is new in sizes and colours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,37 +68,6 @@ class LiveOptions:
     look_every: int = 5
     region_points: int = 40
     object_points: int = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveObject:
-    """An object at one instant.
-
-    Args:
-        number: of the object, kept while it is followed and never used again.
-        name: by size, speed and colour.
-        T_world_object: shape [4, 4].
-        covariance: of its move and turn in the axes of the world [m^2, rad^2], shape [6, 6].
-        twist: how it moves, in the axes of the world.
-        size: extent along its axes [m], shape [3].
-        dynamic: whether it moves, or did a moment ago.
-        confidence: 0 to 1.
-        last_seen_ns: newest frame in which it was found [ns].
-        points: of its surface in the world [m], shape [N, 3], float32; none in frames that do not show it.
-        rgb: their colour, shape [N, 3], uint8.
-    """
-
-    number: int
-    name: str
-    T_world_object: FloatArray
-    covariance: FloatArray
-    twist: Twist
-    size: FloatArray
-    dynamic: bool
-    confidence: float
-    last_seen_ns: int
-    points: NDArray[np.float32]
-    rgb: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +180,17 @@ class LiveReconstruction:
         with _timed(seconds, "objects"):
             seen = self._seen(stamp_ns, tracked, measured, numbers, pose)
             followed = self._objects.update(seen, np.union1d(pose.moving, suspect))
-            shown = {one.number: self._pixels(one, seen, depth, masks) for one in followed}
-            objects = self._describe(followed, shown, seen, rgb, depth)
+            frame = FramePictures(rgb=rgb, depth=depth, masks=masks)
+            shown = {one.number: pixels_of(one, seen, frame, self.camera) for one in followed}
+            objects = describe_objects(
+                followed,
+                shown,
+                seen,
+                frame,
+                self.camera,
+                is_dynamic=self._objects.is_dynamic,
+                most_points=self.options.object_points,
+            )
         with _timed(seconds, "map"):
             self._extend_map(stamp_ns, rgb, depth, pose, list(shown.values()))
         return LiveFrame(stamp_ns=stamp_ns, pose=pose, objects=objects, seconds=seconds)
@@ -293,95 +264,6 @@ class LiveReconstruction:
             distance=distance,
             numbers=numbers,
         )
-
-    def _pixels(
-        self,
-        one: FollowedObject,
-        seen: SeenPoints,
-        depth: NDArray[np.float32] | None,
-        masks: NDArray[np.integer] | None,
-    ) -> ObjectPixels | None:
-        if one.mask and masks is not None:
-            return pixels_of_mask(masks, one.mask)
-        if len(one.agreeing) < 3:
-            return None
-        return pixels_around(
-            seen.positions[one.agreeing],
-            seen.distance[one.agreeing],
-            depth,
-            focal=float(self.camera.K[0, 0]),
-            size=(self.camera.height, self.camera.width),
-        )
-
-    def _describe(
-        self,
-        followed: list[FollowedObject],
-        shown: Mapping[int, ObjectPixels | None],
-        seen: SeenPoints,
-        rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32] | None,
-    ) -> tuple[LiveObject, ...]:
-        clouds = {one.number: self._cloud(one, shown[one.number], seen, rgb, depth) for one in followed}
-        names = object_names([self._appearance(one, seen) for one in followed])
-        return tuple(
-            LiveObject(
-                number=one.number,
-                name=names[one.number],
-                T_world_object=one.T_world_object.copy(),
-                covariance=one.covariance,
-                twist=one.twist(),
-                size=one.size.copy(),
-                dynamic=self._objects.is_dynamic(one, seen.stamp_ns),
-                confidence=one.confidence,
-                last_seen_ns=one.last_seen_ns,
-                points=clouds[one.number][0],
-                rgb=clouds[one.number][1],
-            )
-            for one in followed
-        )
-
-    def _cloud(
-        self,
-        one: FollowedObject,
-        pixels: ObjectPixels | None,
-        seen: SeenPoints,
-        rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32] | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Points in the world, and colours; what is learned of the object's size and look is kept with it."""
-        if pixels is None or one.last_seen_ns != seen.stamp_ns:
-            return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
-        rows, columns = pixels.places(self.options.object_points)
-        colours = rgb[rows, columns]
-        if depth is None:
-            places = seen.places(one.agreeing, self.camera.K)
-            x, y = np.rint(seen.positions[one.agreeing]).astype(np.int64).T
-            shown = rgb[y, x]
-        else:
-            away = depth[rows, columns]
-            known = np.isfinite(away)
-            in_camera = self.camera.rays()[rows[known], columns[known]] * away[known, None]
-            places = np.asarray(apply(seen.T_world_camera, in_camera), np.float64)
-            shown = colours[known]
-        self._learn(one, pixels, places, colours)
-        return places.astype(np.float32), shown
-
-    def _learn(self, one: FollowedObject, pixels: ObjectPixels, places: FloatArray, colours: NDArray[np.uint8]) -> None:
-        one.share = pixels.count / (self.camera.width * self.camera.height)
-        if len(colours):
-            colour = colours.mean(axis=0) / 255
-            one.colour = colour if np.isnan(one.colour).any() else one.colour + SMOOTH * (colour - one.colour)
-        if len(places) > 3 and (not one.size.any() or one.frames % LEARN_EVERY == 0):
-            own = apply(invert(one.T_world_object), places)
-            size = np.subtract(*np.percentile(own, (98, 2), axis=0))
-            one.size = size if not one.size.any() else one.size + SMOOTH * (size - one.size)
-
-    def _appearance(self, one: FollowedObject, seen: SeenPoints) -> ObjectLook:
-        away = max(float(np.linalg.norm(one.T_world_object[:3, 3] - seen.T_world_camera[:3, 3])), 1e-6)
-        diagonal = float(np.hypot(self.camera.width, self.camera.height))
-        speed = float(np.linalg.norm(one.twist().linear)) * float(self.camera.K[0, 0]) / away / diagonal
-        red, green, blue = (float(value) for value in np.nan_to_num(one.colour, nan=0.5))
-        return ObjectLook(number=one.number, share=one.share, speed=speed, colour=(red, green, blue))
 
     def _extend_map(
         self,
