@@ -11,11 +11,14 @@ from fourd_ros.registries import find_registered
 
 CONVERTERS: dict[str, str] = {
     "kinema4d": "fourd_ros.world_model.kinema4d.conversion:CONVERTER",
+    "langsplat_autoencoder": "fourd_ros.scene_language.conversion:CODEC_CONVERTER",
+    "langvggt": "fourd_ros.scene_language.conversion:LANGUAGE_CONVERTER",
     "lgm": "fourd_ros.part_dynamics.conversion:LGM_CONVERTER",
     "lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER",
     "partrm": "fourd_ros.part_dynamics.conversion:CONVERTER",
     "partrm_objaverse": "fourd_ros.part_dynamics.conversion:OBJAVERSE_CONVERTER",
     "raft": "fourd_ros.reconstruction.raft_conversion:CONVERTER",
+    "streamvggt": "fourd_ros.scene_language.conversion:GEOMETRY_CONVERTER",
 }
 """Module and name of the `Converter` of each system."""
 

@@ -17,14 +17,18 @@ MODELS: dict[str, str] = {
     "PartDynamics": "fourd_ros.part_dynamics.model:PartDynamics",
     "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
     "Raft": "fourd_ros.reconstruction.raft:Raft",
+    "SceneLanguage": "fourd_ros.scene_language.model:SceneLanguage",
     "VideoGenerator": "fourd_ros.world_model.compact.generator:VideoGenerator",
 }
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
 
 NETWORKS: dict[str, str] = {
     "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
+    "FeatureCodec": "fourd_ros.scene_language.feature_codec:FeatureCodec",
+    "GeometryNetwork": "fourd_ros.scene_language.geometry_network:GeometryNetwork",
     "ImitationNetwork": "fourd_ros.policies.imitation_network:ImitationNetwork",
     "Kinema4DTransformer": "fourd_ros.world_model.kinema4d.transformer:Kinema4DTransformer",
+    "LanguageHead": "fourd_ros.scene_language.language_head:LanguageHead",
     "PartNetwork": "fourd_ros.part_dynamics.network:PartNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
     "RaftNetwork": "fourd_ros.reconstruction.raft_network:RaftNetwork",
