@@ -250,8 +250,9 @@ class LiveViewer:
         shown = (controls.step, controls.all_frames, controls.every, controls.frusta, *controls.views.values())
         for control in shown:
             control.on_update(lambda _: self._refresh())
-        for control in (controls.ways, *controls.still.values()):
-            control.on_update(lambda _: self._show_what_stays())
+        stays: list[viser.GuiCheckboxHandle] = [controls.ways, *controls.still.values()]
+        for box in stays:
+            box.on_update(lambda _: self._show_what_stays())
         controls.truth.on_update(lambda _: self._place_truth())
         controls.colouring.on_update(lambda _: self._colour())
         controls.point_size.on_update(lambda _: self._resize())
