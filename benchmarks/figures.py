@@ -436,4 +436,23 @@ BENCHMARKS = (
             )
         ),
     ),
+    Benchmark(
+        name="reconstruction_live",
+        anchor="30 frames a second, as most RGB-D cameras give",
+        figures=(
+            Figure(
+                what="frames kept at 30 Hz, 640 x 480 with depth", value=at("kept_percent"), unit="%", at_least=95.0
+            ),
+            Figure(what="latency, median", value=at("latency_ms", "p50"), unit="ms"),
+            Figure(what="latency, p95", value=at("latency_ms", "p95"), unit="ms", at_most=100.0),
+            Figure(what="CPU time of the node", value=at("cpu_percent"), unit="% of a core"),
+            Figure(what="memory at the end", value=at("rss_mb"), unit="MB"),
+            Figure(
+                what="memory, growth in the second half",
+                value=at("rss_growth_mb_per_1000_frames"),
+                unit="MB / 1000 frames",
+                at_most=2.0,
+            ),
+        ),
+    ),
 )
