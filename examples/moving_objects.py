@@ -3,7 +3,8 @@
     python examples/moving_objects.py                            # the shipped bag
     python examples/moving_objects.py BAG --masks TOPIC          # yours; the truth is optional
 
-No ROS is needed. The node itself: ``fourd bringup scene_reconstruction --set bag:=demo/moving_objects``.
+No ROS is needed. The node itself:
+``fourd bringup scene_reconstruction --set bag:=demo/moving_objects --set compressed:=true``.
 """
 
 import argparse

@@ -408,7 +408,8 @@ GRAPHS: dict[str, Graph] = {
                 ),
             ),
             next_steps=(
-                "see it on a bag: fourd bringup scene_reconstruction --set bag:=demo/moving_objects compressed:=true",
+                "see it on a bag: fourd bringup scene_reconstruction --set bag:=demo/moving_objects --set "
+                "compressed:=true",
                 "watch scene_reconstruction/objects, scene_reconstruction/static_points and odometry",
                 LOOK,
             ),
