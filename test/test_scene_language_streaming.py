@@ -18,8 +18,6 @@ from fourd_ros.scene_language.token_cache import (
     LayerCache,
 )
 
-CLOSE = {"rtol": 0, "atol": 2e-5}
-
 
 class ListedCache:
     """What a window should be, the slow way: frames in a list, joined and trimmed every time."""
@@ -82,7 +80,7 @@ def test_a_stream_says_what_a_whole_clip_says(network: GeometryNetwork, policy: 
     """As long as nothing is forgotten; two streams at once."""
     images = clips(2, 7)
     for ours, wanted in zip(streamed(network, images, policy), at_once(network, images), strict=False):
-        torch.testing.assert_close(ours, wanted, **CLOSE)
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=2e-5)
 
 
 def test_cameras_of_the_original_differ(network: GeometryNetwork) -> None:
@@ -195,6 +193,24 @@ def test_what_a_stream_remembers_is_as_exact_as_what_it_computes(network: Geomet
     whole.step(images[:, 0])
     assert stream.byte_count == whole.byte_count // 2
     assert (near.float() - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_weights_of_half_the_size_make_streams_of_half_the_size() -> None:
+    half = small_geometry().bfloat16()
+    stream = GeometryStream(half, points=True)
+    poses = torch.stack([stream.step(frame).pose for frame in clips(1, 3).unbind(1)])
+    assert poses.dtype == torch.bfloat16 and poses.isfinite().all()
+    exact = streamed(small_geometry(), clips(1, 3), KeepWindow())[1]
+    assert (poses[:, 0].float() - exact[0]).abs().mean() < 0.1 * exact.abs().mean()
+
+
+@pytest.mark.parametrize("policy", [KeepWindow(), KeepBudget()])
+def test_the_published_network_remembers_less_than_a_gigabyte(policy: CachePolicy) -> None:
+    """Of images of 518 x 392 pixels, in half precision, by one of its 24 layers."""
+    keys = torch.zeros(1, 16, 1 + 4 + 37 * 28, 64, dtype=torch.bfloat16)
+    cache = policy.token_cache(0)
+    cache.append(keys, keys)
+    assert 0.9e9 < 24 * cache.byte_count < 1e9
 
 
 def test_what_cannot_be_is_refused(network: GeometryNetwork) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fourd_ros.errors import InvalidImage
 from fourd_ros.scene_language.attention import Block, EarlierFrames, Look, Remembered
+from fourd_ros.scene_language.learned_tokens import learned_tokens
 from fourd_ros.scene_language.patch_tokens import PatchTokens
 from fourd_ros.scene_language.rotary import Rotation, patch_positions
 from fourd_ros.scene_language.sizes import GeometrySizes
@@ -59,8 +60,8 @@ class Aggregator(nn.Module):
         super().__init__()
         self._sizes, channels = sizes, sizes.embed_dim
         self.patch_embed = PatchTokens(sizes)
-        self.camera_token = nn.Parameter(0.02 * torch.randn(1, 2, 1, channels))
-        self.register_token = nn.Parameter(0.02 * torch.randn(1, 2, sizes.register_tokens, channels))
+        self.camera_token = learned_tokens(1, 2, 1, channels)
+        self.register_token = learned_tokens(1, 2, sizes.register_tokens, channels)
         self.frame_blocks, self.global_blocks = (
             nn.ModuleList(
                 Block(channels, sizes.num_heads, sizes.mlp_ratio, normed=True, eps=EPS, scale=SCALE)
@@ -111,7 +112,8 @@ class Aggregator(nn.Module):
                 f"images {list(images.shape)}; needed are [B, S, 3, H, W] of {self._sizes.patch_size} pixels or more"
             )
         batch, frames = images.shape[:2]
-        patches = self.patch_embed(((images - self._mean) / self._std).flatten(0, 1)).unflatten(0, (batch, frames))
+        normal = ((images - self._mean) / self._std).to(self.camera_token.dtype)
+        patches = self.patch_embed(normal.flatten(0, 1)).unflatten(0, (batch, frames))
         special = torch.cat([self.camera_token, self.register_token], dim=2)
         begin = special[:, : int(first)]
         later = special[:, 1:].expand(-1, frames - int(first), -1, -1)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from fourd_ros.scene_language.attention import Block
+from fourd_ros.scene_language.learned_tokens import learned_tokens
 from fourd_ros.scene_language.sizes import GeometrySizes
 
 EPS = 1e-6
@@ -36,7 +37,7 @@ class PatchTokens(nn.Module):
         channels, self._side = sizes.embed_dim, sizes.img_size // sizes.patch_size
         self._patch_size = sizes.patch_size
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 1 + self._side**2, channels))
+        self.pos_embed = learned_tokens(1, 1 + self._side**2, channels)
         self.register_tokens = nn.Parameter(torch.zeros(1, sizes.register_tokens, channels))
         self.mask_token = nn.Parameter(torch.zeros(1, channels))
         self.patch_embed = Patches(sizes.patch_size, channels)

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from fourd_ros.scene_language.aggregator import FrameTokens
 from fourd_ros.scene_language.attention import Mlp
 from fourd_ros.scene_language.dense_head import DenseHead
+from fourd_ros.scene_language.learned_tokens import learned_tokens
 from fourd_ros.scene_language.place_waves import waves
 from fourd_ros.scene_language.sizes import GeometrySizes
 from fourd_ros.scene_language.track_transformer import TrackTransformer
@@ -50,7 +51,7 @@ class Tracker(nn.Module):
         channels = 3 * latent + 4
         seen = sizes.track_levels * (2 * sizes.track_radius + 1) ** 2
         self.corr_mlp = Mlp(seen, sizes.track_hidden, latent)
-        self.query_ref_token = nn.Parameter(torch.randn(1, 2, channels))
+        self.query_ref_token = learned_tokens(1, 2, channels, spread=1.0)
         self.updateformer = TrackTransformer(sizes, channels=channels, outputs=2 + latent)
         self.fmap_norm = nn.LayerNorm(latent)
         self.ffeat_norm = nn.GroupNorm(1, latent)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fourd_ros.scene_language.attention import Mlp
+from fourd_ros.scene_language.learned_tokens import learned_tokens
 from fourd_ros.scene_language.sizes import GeometrySizes
 
 RATIO = 4
@@ -59,7 +60,7 @@ class TrackTransformer(nn.Module):
         self.input_transform = nn.Linear(channels, hidden)
         self.output_norm = nn.LayerNorm(hidden)
         self.flow_head = nn.Linear(hidden, outputs)
-        self.virual_tracks = nn.Parameter(torch.randn(1, sizes.track_virtual, 1, hidden))
+        self.virual_tracks = learned_tokens(1, sizes.track_virtual, 1, hidden, spread=1.0)
         self.time_blocks, self.space_virtual_blocks = (
             nn.ModuleList(SelfBlock(hidden, heads) for _ in range(depth)) for _ in range(2)
         )

@@ -1,5 +1,6 @@
-"""The geometry network: its tokens, at once and streamed, its heads, and points in space."""
+"""The geometry network: its tokens, at once and streamed, and its heads."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,12 +23,15 @@ from fourd_ros.verify.langvggt.folder import (
     facts,
     geometry,
     image,
+    meanings,
     settings,
     streamed,
     torch_of,
     whole_clip,
 )
 from fourd_ros.verify.vectors import Tensors, VectorFolder
+
+_ANCHORED = re.compile(r"first (\d+) tokens")
 
 
 @check(SYSTEM, "inputs.safetensors")
@@ -101,12 +105,14 @@ def aggregator_anchor_window(folder: VectorFolder, vectors: Tensors, compare: Co
 
 
 @check(SYSTEM, "bounded_cache_reference.safetensors")
-def bounded_cache(_: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
-    """What a budget keeps; the first tokens that are equal in both are those that are protected."""
+def bounded_cache(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
+    """What a budget keeps, beside the tokens of the anchor, whose number the manifest tells."""
     keys, values = torch_of(vectors["k"]), torch_of(vectors["v"])
     budget = vectors["k_kept"].shape[2]
     computed: dict[str, Any] = dict(vectors)
-    first = _protected(keys, torch_of(vectors["k_kept"]))
+    anchored = _ANCHORED.search(meanings(folder, compare.file)["k_kept"])
+    assert anchored is not None
+    first = int(anchored[1])
     kept, computed["mean_similarity"] = least_redundant(keys[:, :, first:], budget - first)
     for name, memory in (("k_kept", keys), ("v_kept", values)):
         place = kept[..., None].expand(-1, -1, -1, memory.shape[-1])
@@ -250,10 +256,3 @@ def _normalised(folder: VectorFolder, images: Tensor) -> Tensor:
     given = facts(folder)["image_normalisation"]
     mean, std = (torch.tensor(given[name]).view(3, 1, 1) for name in ("mean", "std"))
     return (images - mean) / std
-
-
-def _protected(keys: Tensor, kept: Tensor) -> int:
-    """Tokens at the begin of both that are the same."""
-    count = kept.shape[2]
-    same = (keys[:, :, :count] == kept).flatten(-1).all(dim=-1).all(dim=1).all(dim=0)
-    return int(same.long().cumprod(dim=0).sum())
