@@ -21,7 +21,7 @@ from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.data.bags import BagReader
 from fourd_ros.errors import FourdError
 from fourd_ros.geometry.transforms import from_quaternion, invert
-from fourd_ros.reconstruction.live_reconstruction import LiveFrame, LiveReconstruction
+from fourd_ros.reconstruction.live.live_reconstruction import LiveFrame, LiveReconstruction
 from fourd_ros.resources import find_resource
 
 TRUTH = "/ground_truth/objects"

@@ -16,10 +16,10 @@ from fourd_ros.data.bags import BagReader, BagWriter
 from fourd_ros.data.video import FORMATS, encode
 from fourd_ros.errors import InvalidBag, InvalidCamera, InvalidClip, InvalidImage, InvalidParameter
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.reconstruction.clip import Clip
-from fourd_ros.reconstruction.clip_reader import ClipOptions, clip_frames, read_clip
-from fourd_ros.reconstruction.picture_size import fitting_size, nearest
-from fourd_ros.reconstruction.undistortion import undistorted
+from fourd_ros.reconstruction.clips.clip import Clip
+from fourd_ros.reconstruction.clips.clip_reader import ClipOptions, clip_frames, read_clip
+from fourd_ros.reconstruction.clips.picture_size import fitting_size, nearest
+from fourd_ros.reconstruction.clips.undistortion import undistorted
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 8
 PICTURES = np.stack([texture(HEIGHT, WIDTH, seed=seed) for seed in range(FRAMES)])

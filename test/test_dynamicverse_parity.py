@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourd_ros.reconstruction.axis_angle import rotation_matrices, starting_poses
+from fourd_ros.reconstruction.official.axis_angle import rotation_matrices, starting_poses
 from fourd_ros.verify.dynamicverse.folder import numpy_of, torch_of
 from fourd_ros.verify.runner import Row, verify
 

@@ -8,10 +8,10 @@ from texture import shifted, texture
 
 from fourd_ros.errors import InvalidClip, InvalidImage, InvalidParameter
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.reconstruction.clip import Clip
-from fourd_ros.reconstruction.depth_source import depth_from_file, depth_of_clip, find_depth_source, own_depth
-from fourd_ros.reconstruction.flow import FLOWS, dis, farneback, find_flow
-from fourd_ros.reconstruction.residual_flow import confirmed, moving_regions, residual_flow, static_flow
+from fourd_ros.reconstruction.clips.clip import Clip
+from fourd_ros.reconstruction.clips.depth_source import depth_from_file, depth_of_clip, find_depth_source, own_depth
+from fourd_ros.reconstruction.tracking.flow import FLOWS, dis, farneback, find_flow
+from fourd_ros.reconstruction.tracking.residual_flow import confirmed, moving_regions, residual_flow, static_flow
 
 NETWORKS = {"raft"}
 

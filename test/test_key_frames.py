@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from fourd_ros.errors import InvalidImage, InvalidParameter
-from fourd_ros.reconstruction.flow_picture import flow_picture
-from fourd_ros.reconstruction.key_frame_files import (
+from fourd_ros.reconstruction.clips.key_frame_files import (
     describe_key_frames,
     key_frame_names,
     strongest_pairs,
     write_key_frames,
     write_summary,
 )
-from fourd_ros.reconstruction.key_frames import (
+from fourd_ros.reconstruction.clips.key_frames import (
     STATISTICS,
     LiveKeyFrames,
     motion_statistics,
     select_key_frames,
     select_share,
 )
-from fourd_ros.reconstruction.picture_files import write_picture
+from fourd_ros.reconstruction.clips.picture_files import write_picture
+from fourd_ros.reconstruction.tracking.flow_picture import flow_picture
 
 
 def test_statistics_of_a_known_flow() -> None:

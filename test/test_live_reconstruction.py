@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from fourd_ros.errors import InvalidImage
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import apply, from_parts, invert, rotation_about
-from fourd_ros.reconstruction.live_objects import LiveObjectOptions
-from fourd_ros.reconstruction.live_reconstruction import LiveFrame, LiveOptions, LiveReconstruction
-from fourd_ros.reconstruction.object_pixels import pixels_around, pixels_of_mask
-from fourd_ros.reconstruction.point_tracker import PointTrackerOptions
-from fourd_ros.reconstruction.rigid_pose import PoseOptions, rigid_pose
+from fourd_ros.reconstruction.live.live_objects import LiveObjectOptions
+from fourd_ros.reconstruction.live.live_reconstruction import LiveFrame, LiveOptions, LiveReconstruction
+from fourd_ros.reconstruction.masks.object_pixels import pixels_around, pixels_of_mask
+from fourd_ros.reconstruction.motion.rigid_pose import PoseOptions, rigid_pose
+from fourd_ros.reconstruction.tracking.point_tracker import PointTrackerOptions
 
 K = np.array([[500.0, 0, 319.5], [0, 500.0, 239.5], [0, 0, 1]])
 

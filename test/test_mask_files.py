@@ -13,8 +13,16 @@ from PIL import Image
 
 from fourd_ros.data.video import describe
 from fourd_ros.errors import InvalidClip
-from fourd_ros.reconstruction.instance_map import MAX_OBJECTS, SET3, instance_map, numbers_of, overlay, paint, palette
-from fourd_ros.reconstruction.mask_files import (
+from fourd_ros.reconstruction.masks.instance_map import (
+    MAX_OBJECTS,
+    SET3,
+    instance_map,
+    numbers_of,
+    overlay,
+    paint,
+    palette,
+)
+from fourd_ros.reconstruction.masks.mask_files import (
     find_masks,
     is_segmented,
     read_labels,

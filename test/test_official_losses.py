@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from fourd_ros.reconstruction.axis_angle import ANGLE_FLOOR, rotation_matrices, starting_poses
-from fourd_ros.reconstruction.official_losses import (
+from fourd_ros.reconstruction.official.axis_angle import ANGLE_FLOOR, rotation_matrices, starting_poses
+from fourd_ros.reconstruction.official.losses import (
     NO_NEIGHBOUR,
     moving_smoothness,
     pairwise_loss,
@@ -18,14 +18,21 @@ from fourd_ros.reconstruction.official_losses import (
     rotation_smoothness,
     translation_smoothness,
 )
-from fourd_ros.reconstruction.official_optimiser import LEAST_RATE, EarlyStop, Rate, descend
-from fourd_ros.reconstruction.point_initialisation import (
+from fourd_ros.reconstruction.official.optimiser import LEAST_RATE, EarlyStop, Rate, descend
+from fourd_ros.reconstruction.official.point_initialisation import (
     dynamic_outliers,
     isolated_points,
     neighbours_at_birth,
     static_points,
 )
-from fourd_ros.reconstruction.projection import bilinear, depth_of_pixel, intrinsics, project, unproject, within_image
+from fourd_ros.reconstruction.official.projection import (
+    bilinear,
+    depth_of_pixel,
+    intrinsics,
+    project,
+    unproject,
+    within_image,
+)
 
 FLOOR = math.acos(1 - 1e-4)
 K = intrinsics(torch.tensor([50.0, 60.0], dtype=torch.float64), width=41, height=31)

@@ -7,8 +7,10 @@ from scipy.spatial.transform import Rotation
 from fourd_ros.errors import CannotReconstruct, InvalidClip
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import apply, from_parts, invert
-from fourd_ros.reconstruction.motion import REJECTED, STATIC
-from fourd_ros.reconstruction.official_schedule import (
+from fourd_ros.reconstruction.motion.scene_motion import REJECTED, STATIC
+from fourd_ros.reconstruction.motion.tracks import Tracks
+from fourd_ros.reconstruction.official.rigid_motion import object_of_points
+from fourd_ros.reconstruction.official.schedule import (
     LATER_POSE_RATE,
     POSE_RATE,
     OfficialSchedule,
@@ -16,10 +18,8 @@ from fourd_ros.reconstruction.official_schedule import (
     sliding_windows,
     solve_official,
 )
-from fourd_ros.reconstruction.rigid_motion import object_of_points
-from fourd_ros.reconstruction.track_labels import label_tracks
-from fourd_ros.reconstruction.track_regions import Regions, regions_of
-from fourd_ros.reconstruction.tracks import Tracks
+from fourd_ros.reconstruction.official.track_labels import label_tracks
+from fourd_ros.reconstruction.official.track_regions import Regions, regions_of
 
 FRAMES, HEIGHT, WIDTH = 8, 60, 80
 CAMERA = PinholeCamera(width=WIDTH, height=HEIGHT, K=np.array([[70.0, 0, 39.5], [0, 70, 29.5], [0, 0, 1]]))

@@ -8,12 +8,12 @@ import pytest
 from texture import texture
 
 from fourd_ros.errors import InvalidClip, InvalidImage, InvalidParameter, InvalidTracks
-from fourd_ros.reconstruction.corners import find_corners
-from fourd_ros.reconstruction.cotracker_files import find_cotracker, read_cotracker, write_cotracker
-from fourd_ros.reconstruction.patch_alignment import Patches, identity_warps, prepared
-from fourd_ros.reconstruction.point_tracker import PointTracker, PointTrackerOptions, TrackedFrame
-from fourd_ros.reconstruction.tracking import TrackingOptions, track_clip
-from fourd_ros.reconstruction.tracks import Tracks
+from fourd_ros.reconstruction.motion.tracks import Tracks
+from fourd_ros.reconstruction.tracking.corners import find_corners
+from fourd_ros.reconstruction.tracking.cotracker_files import find_cotracker, read_cotracker, write_cotracker
+from fourd_ros.reconstruction.tracking.patch_alignment import Patches, identity_warps, prepared
+from fourd_ros.reconstruction.tracking.point_tracker import PointTracker, PointTrackerOptions, TrackedFrame
+from fourd_ros.reconstruction.tracking.track_clip import TrackingOptions, track_clip
 
 WIDTH, HEIGHT = 240, 180
 SHEET = texture(400, 600)

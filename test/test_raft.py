@@ -9,10 +9,10 @@ from texture import texture
 
 from fourd_ros.errors import InvalidImage, InvalidParameter, LicenceRefused, WeightMismatch
 from fourd_ros.model_io.conversion import convert
-from fourd_ros.reconstruction.flow import find_flow
-from fourd_ros.reconstruction.raft import MAX_PIXELS, Raft
-from fourd_ros.reconstruction.raft_conversion import CONVERTER
-from fourd_ros.reconstruction.raft_network import RaftNetwork, _correlations, _enlarged, _looked_up
+from fourd_ros.reconstruction.tracking.flow import find_flow
+from fourd_ros.reconstruction.tracking.raft import MAX_PIXELS, Raft
+from fourd_ros.reconstruction.tracking.raft_conversion import CONVERTER
+from fourd_ros.reconstruction.tracking.raft_network import RaftNetwork, _correlations, _enlarged, _looked_up
 
 
 @pytest.fixture(scope="module")

@@ -21,23 +21,23 @@ from fourd_ros.errors import CannotReconstruct, InvalidCamera, InvalidClip, Inva
 from fourd_ros.evaluation.pose_metrics import pose_scores
 from fourd_ros.evaluation.reconstruction_results import read_disparities, read_poses
 from fourd_ros.geometry.transforms import apply, invert
-from fourd_ros.reconstruction import pipeline, point_stages
-from fourd_ros.reconstruction.clip import Clip
-from fourd_ros.reconstruction.clip_extras import read_calibration, with_depth, with_masks
-from fourd_ros.reconstruction.clip_reader import ClipOptions
-from fourd_ros.reconstruction.cotracker_files import find_cotracker, read_cotracker, write_cotracker
-from fourd_ros.reconstruction.mask_files import find_masks, is_segmented, read_labels, read_masks
-from fourd_ros.reconstruction.motion_file import read_motion
-from fourd_ros.reconstruction.naming import Naming, Question
-from fourd_ros.reconstruction.object_files import read_objects, twists
-from fourd_ros.reconstruction.object_namer import ObjectNamer
-from fourd_ros.reconstruction.picture_files import write_picture
-from fourd_ros.reconstruction.scene_answer_file import answer_path, read_answer
-from fourd_ros.reconstruction.scene_files import SUFFIX, read_depth, read_fused
-from fourd_ros.reconstruction.scene_result import read_result
-from fourd_ros.reconstruction.stages import Done, StageLog
-from fourd_ros.reconstruction.still_camera import motion_of_still_camera, still_tracks
-from fourd_ros.reconstruction.tracks import Tracks
+from fourd_ros.reconstruction.clips.clip import Clip
+from fourd_ros.reconstruction.clips.clip_extras import read_calibration, with_depth, with_masks
+from fourd_ros.reconstruction.clips.clip_reader import ClipOptions
+from fourd_ros.reconstruction.clips.picture_files import write_picture
+from fourd_ros.reconstruction.mapping.object_files import read_objects, twists
+from fourd_ros.reconstruction.masks.mask_files import find_masks, is_segmented, read_labels, read_masks
+from fourd_ros.reconstruction.motion.motion_file import read_motion
+from fourd_ros.reconstruction.motion.still_camera import motion_of_still_camera, still_tracks
+from fourd_ros.reconstruction.motion.tracks import Tracks
+from fourd_ros.reconstruction.naming.named_objects import Naming, Question
+from fourd_ros.reconstruction.naming.object_namer import ObjectNamer
+from fourd_ros.reconstruction.naming.scene_answer_file import answer_path, read_answer
+from fourd_ros.reconstruction.official.scene_files import SUFFIX, read_depth, read_fused
+from fourd_ros.reconstruction.pipeline import point_stages, reconstruct
+from fourd_ros.reconstruction.pipeline.scene_result import read_result
+from fourd_ros.reconstruction.pipeline.stages import Done, StageLog
+from fourd_ros.reconstruction.tracking.cotracker_files import find_cotracker, read_cotracker, write_cotracker
 from fourd_ros.viewer.live_viewer import LiveViewer
 from fourd_ros.viewer.point_scene import SceneOptions as ShownOptions
 from fourd_ros.viewer.scene_file import read_scene
@@ -380,7 +380,7 @@ def test_a_clip_that_tells_nothing_leaves_what_was_found(tmp_path: Path, capsys:
 def test_one_frame_is_no_path(scene: Scene, tmp_path: Path) -> None:
     clip = Clip(name="one", rgb=scene["rgb"][:1], stamps_ns=np.zeros(1, np.int64))
     with pytest.raises(CannotReconstruct, match="two frames"):
-        pipeline.reconstruct(clip, tmp_path)
+        reconstruct.reconstruct(clip, tmp_path)
     assert (tmp_path / "rgb/00000.png").is_file() and read_result(tmp_path)["failure"]
 
 
@@ -415,7 +415,7 @@ def test_bad_inputs_are_told(
 def test_the_official_schedule_needs_depth(scene: Scene, tmp_path: Path) -> None:
     clip = Clip(name="c", rgb=scene["rgb"][:2], stamps_ns=np.arange(2))
     with pytest.raises(InvalidParameter, match="needs depth"):
-        pipeline.reconstruct(clip, tmp_path, options=pipeline.PipelineOptions(schedule="official"))
+        reconstruct.reconstruct(clip, tmp_path, options=reconstruct.PipelineOptions(schedule="official"))
     assert not list(tmp_path.iterdir())
 
 

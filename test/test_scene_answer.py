@@ -14,18 +14,18 @@ from chat_rig import Answer, endpoint, says, sends, streams
 
 from fourd_ros.chat_endpoint import MAX_ANSWER, ChatEndpoint
 from fourd_ros.errors import EndpointFailed, InvalidClip, InvalidConfig, InvalidImage, InvalidMessage
-from fourd_ros.reconstruction.clip import Clip
-from fourd_ros.reconstruction.object_namer import ObjectNamer, ask_for_objects
-from fourd_ros.reconstruction.object_names import ObjectLook, answer_without_model, object_looks, object_names
-from fourd_ros.reconstruction.scene_answer import (
+from fourd_ros.reconstruction.clips.clip import Clip
+from fourd_ros.reconstruction.naming.object_namer import ObjectNamer, ask_for_objects
+from fourd_ros.reconstruction.naming.object_names import ObjectLook, answer_without_model, object_looks, object_names
+from fourd_ros.reconstruction.naming.scene_answer import (
     MAX_OBJECTS,
     SceneAnswer,
     find_json,
     is_valid,
     parse_answer,
 )
-from fourd_ros.reconstruction.scene_answer_file import MODEL, answer_path, read_answer, write_answer
-from fourd_ros.reconstruction.scene_question import scene_question, shown_frames
+from fourd_ros.reconstruction.naming.scene_answer_file import MODEL, answer_path, read_answer, write_answer
+from fourd_ros.reconstruction.naming.scene_question import scene_question, shown_frames
 
 FRAMES = [np.full((8, 12, 3), 20 * t, np.uint8) for t in range(4)]
 GOOD = json.dumps({"dynamic": ["tall person", "red car"], "reasoning": {"tall person": "Black top."}})

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from fourd_ros.reconstruction.depth_cleaning import clean_depth
-from fourd_ros.reconstruction.depth_edges import away_from_edges
-from fourd_ros.reconstruction.depth_interpolation import Controls, interpolate_depth
-from fourd_ros.reconstruction.flow_refinement import (
+from fourd_ros.reconstruction.official.depth_cleaning import clean_depth
+from fourd_ros.reconstruction.official.depth_edges import away_from_edges
+from fourd_ros.reconstruction.official.depth_interpolation import Controls, interpolate_depth
+from fourd_ros.reconstruction.official.flow_refinement import (
     FlowSettings,
     cycle_weights,
     flow_loss,
@@ -15,8 +15,8 @@ from fourd_ros.reconstruction.flow_refinement import (
     refinable_pixels,
     refine_depth,
 )
-from fourd_ros.reconstruction.outlier_points import statistical_inliers, steady_inliers
-from fourd_ros.reconstruction.projection import intrinsics, project, unproject
+from fourd_ros.reconstruction.official.outlier_points import statistical_inliers, steady_inliers
+from fourd_ros.reconstruction.official.projection import intrinsics, project, unproject
 
 HEIGHT, WIDTH = 12, 16
 K = intrinsics(torch.tensor([20.0, 20.0]), width=WIDTH, height=HEIGHT)

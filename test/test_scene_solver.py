@@ -11,9 +11,9 @@ from fourd_ros.errors import CannotReconstruct, InvalidTracks
 from fourd_ros.evaluation.pose_metrics import pose_scores
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import apply
-from fourd_ros.reconstruction.motion import REJECTED, STATIC, SceneMotion
-from fourd_ros.reconstruction.scene_solver import UNKNOWN, SolverOptions, labels_from_masks, solve_scene
-from fourd_ros.reconstruction.tracks import Tracks
+from fourd_ros.reconstruction.motion.scene_motion import REJECTED, STATIC, SceneMotion
+from fourd_ros.reconstruction.motion.scene_solver import UNKNOWN, SolverOptions, labels_from_masks, solve_scene
+from fourd_ros.reconstruction.motion.tracks import Tracks
 
 Scene = dict[str, NDArray[np.generic]]
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fourd_ros.evaluation.pose_metrics import pose_scores
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.reconstruction.sliding_window import LivePose, SlidingWindow, WindowOptions
-from fourd_ros.reconstruction.track_depth import depth_at
+from fourd_ros.reconstruction.motion.sliding_window import LivePose, SlidingWindow, WindowOptions
+from fourd_ros.reconstruction.motion.track_depth import depth_at
 
 FRAMES = 60
 NOISE = 0.06

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fourd_ros.errors import InvalidClip
-from fourd_ros.reconstruction.parallax import parallax
-from fourd_ros.reconstruction.track_labels import (
+from fourd_ros.reconstruction.motion.tracks import Tracks
+from fourd_ros.reconstruction.official.parallax import parallax
+from fourd_ros.reconstruction.official.track_labels import (
     DYNAMIC,
     LONG_STATIC,
     REFUSED,
@@ -14,7 +15,7 @@ from fourd_ros.reconstruction.track_labels import (
     objects_of_tracks,
     window_tracks,
 )
-from fourd_ros.reconstruction.track_regions import (
+from fourd_ros.reconstruction.official.track_regions import (
     BORDER,
     EPIPOLAR,
     MOVING_CORE,
@@ -22,7 +23,6 @@ from fourd_ros.reconstruction.track_regions import (
     instances_of_colours,
     regions_of,
 )
-from fourd_ros.reconstruction.tracks import Tracks
 
 FRAMES, HEIGHT, WIDTH = 10, 40, 60
 

@@ -8,8 +8,8 @@ import pytest
 
 from fourd_ros.errors import InvalidCloud, InvalidParameter
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.reconstruction.voxel_map import CELLS, VoxelMap, VoxelMapOptions
-from fourd_ros.reconstruction.voxel_table import VoxelTable
+from fourd_ros.reconstruction.mapping.voxel_map import CELLS, VoxelMap, VoxelMapOptions
+from fourd_ros.reconstruction.mapping.voxel_table import VoxelTable
 
 RNG = np.random.default_rng(3)
 CAMERA = PinholeCamera(width=80, height=60, K=np.array([[70.0, 0, 39.5], [0, 70.0, 29.5], [0, 0, 1]]))

@@ -16,10 +16,10 @@ from fourd_ros.data.bags import BagReader, RawMessage
 from fourd_ros.data.cdr_stamps import header_stamp_ns
 from fourd_ros.errors import InvalidBag, InvalidClip, InvalidImage
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.reconstruction.clip import Clip
-from fourd_ros.reconstruction.clip_frames import ClipFrame
-from fourd_ros.reconstruction.clip_reader import ClipOptions, clip_name, collect, fitted
-from fourd_ros.reconstruction.picture_size import nearest
+from fourd_ros.reconstruction.clips.clip import Clip
+from fourd_ros.reconstruction.clips.clip_frames import ClipFrame
+from fourd_ros.reconstruction.clips.clip_reader import ClipOptions, clip_name, collect, fitted
+from fourd_ros.reconstruction.clips.picture_size import nearest
 
 __all__ = ["BagTopics", "find_clip_topics", "read_bag_clip"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from fourd_ros.commands.arguments import non_negative_int, positive_float, positive_int
 
 if TYPE_CHECKING:
-    from fourd_ros.reconstruction.clip import Clip
-    from fourd_ros.reconstruction.clip_reader import ClipOptions
-    from fourd_ros.reconstruction.naming import Question
-    from fourd_ros.reconstruction.tracks import Tracks
+    from fourd_ros.reconstruction.clips.clip import Clip
+    from fourd_ros.reconstruction.clips.clip_reader import ClipOptions
+    from fourd_ros.reconstruction.motion.tracks import Tracks
+    from fourd_ros.reconstruction.naming.named_objects import Question
 
 EXAMPLES = [
     "fourd reconstruct walk.mp4 --out out/walk",
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct, and write the page whatever came out."""
     from fourd_ros.errors import CannotReconstruct
-    from fourd_ros.reconstruction.pipeline import PipelineOptions, reconstruct
+    from fourd_ros.reconstruction.pipeline.reconstruct import PipelineOptions, reconstruct
     from fourd_ros.viewer.reconstruction_page import PAGE, write_page
 
     clip, tracks, names = _inputs(args)
@@ -112,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
 def _inputs(args: argparse.Namespace) -> tuple["Clip", "Tracks | None", dict[int, str]]:
     """The clip with what the user adds to it, tracks, and names of the objects of its masks."""
     from fourd_ros.errors import InvalidParameter
-    from fourd_ros.reconstruction.clip_extras import read_calibration, with_depth, with_focal, with_masks
-    from fourd_ros.reconstruction.clip_reader import ClipOptions, clip_name
-    from fourd_ros.reconstruction.cotracker_files import read_cotracker
+    from fourd_ros.reconstruction.clips.clip_extras import read_calibration, with_depth, with_focal, with_masks
+    from fourd_ros.reconstruction.clips.clip_reader import ClipOptions, clip_name
+    from fourd_ros.reconstruction.tracking.cotracker_files import read_cotracker
 
     if args.source.resolve() == args.out.resolve():
         raise InvalidParameter(f"--out is the source '{args.source}' itself, whose files would be overwritten")
@@ -146,7 +146,7 @@ def _read(args: argparse.Namespace, options: "ClipOptions") -> "Clip":
         from fourd_ros.bridge.bag_clip import read_bag_clip
 
         return read_bag_clip(source, options, camera=args.camera, masks=args.mask_topic)
-    from fourd_ros.reconstruction.clip_reader import read_clip
+    from fourd_ros.reconstruction.clips.clip_reader import read_clip
 
     if args.camera or args.mask_topic:
         raise InvalidParameter(f"--camera and --mask-topic are of bags; '{source}' is none")
@@ -155,7 +155,7 @@ def _read(args: argparse.Namespace, options: "ClipOptions") -> "Clip":
 
 def _given_names(args: argparse.Namespace) -> dict[int, str]:
     """Of the masks' objects, where the scene that they come from has a list."""
-    from fourd_ros.reconstruction.mask_files import LABELS, SEGMENTATION, read_labels
+    from fourd_ros.reconstruction.masks.mask_files import LABELS, SEGMENTATION, read_labels
 
     places = [args.source, *(args.masks.resolve().parents[:3] if args.masks else ())]
     return next((read_labels(place) for place in places if (place / SEGMENTATION / LABELS).is_file()), {})
@@ -191,8 +191,8 @@ def _question(args: argparse.Namespace) -> "Question | None":
     import os
 
     from fourd_ros.chat_endpoint import ChatEndpoint
-    from fourd_ros.reconstruction.naming import Question
-    from fourd_ros.reconstruction.object_namer import ObjectNamer
+    from fourd_ros.reconstruction.naming.named_objects import Question
+    from fourd_ros.reconstruction.naming.object_namer import ObjectNamer
 
     key = KEY if os.environ.get(KEY) else ""
     endpoint = ChatEndpoint(url=args.vlm_url, model=args.vlm_model, key_variable=key, stream=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fourd_ros.data.array_archive import ArchiveKind
 from fourd_ros.errors import InvalidResults
 from fourd_ros.evaluation import scene_folders
-from fourd_ros.reconstruction import scene_files
+from fourd_ros.reconstruction.official import scene_files
 
 FloatArray = NDArray[np.float64]
 

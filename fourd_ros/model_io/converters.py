@@ -17,7 +17,7 @@ CONVERTERS: dict[str, str] = {
     "lpips": "fourd_ros.evaluation.lpips_conversion:CONVERTER",
     "partrm": "fourd_ros.part_dynamics.conversion:CONVERTER",
     "partrm_objaverse": "fourd_ros.part_dynamics.conversion:OBJAVERSE_CONVERTER",
-    "raft": "fourd_ros.reconstruction.raft_conversion:CONVERTER",
+    "raft": "fourd_ros.reconstruction.tracking.raft_conversion:CONVERTER",
     "streamvggt": "fourd_ros.scene_language.conversion:GEOMETRY_CONVERTER",
 }
 """Module and name of the `Converter` of each system."""

@@ -16,7 +16,7 @@ MODELS: dict[str, str] = {
     "Lpips": "fourd_ros.evaluation.perceptual:Lpips",
     "PartDynamics": "fourd_ros.part_dynamics.model:PartDynamics",
     "PointDynamics": "fourd_ros.world_model.compact.dynamics:PointDynamics",
-    "Raft": "fourd_ros.reconstruction.raft:Raft",
+    "Raft": "fourd_ros.reconstruction.tracking.raft:Raft",
     "SceneLanguage": "fourd_ros.scene_language.model:SceneLanguage",
     "VideoGenerator": "fourd_ros.world_model.compact.generator:VideoGenerator",
 }
@@ -31,7 +31,7 @@ NETWORKS: dict[str, str] = {
     "LanguageHead": "fourd_ros.scene_language.language_head:LanguageHead",
     "PartNetwork": "fourd_ros.part_dynamics.network:PartNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
-    "RaftNetwork": "fourd_ros.reconstruction.raft_network:RaftNetwork",
+    "RaftNetwork": "fourd_ros.reconstruction.tracking.raft_network:RaftNetwork",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
     "VideoGeneratorNetwork": "fourd_ros.world_model.compact.generator_network:VideoGeneratorNetwork",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from fourd_ros.errors import AlreadyExists, NotActive, PathNotAllowed
 from fourd_ros.nodes.error_codes import error_code
-from fourd_ros.reconstruction.voxel_map import VoxelMap
+from fourd_ros.reconstruction.mapping.voxel_map import VoxelMap
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 

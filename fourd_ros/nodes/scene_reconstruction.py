@@ -23,11 +23,11 @@ from fourd_ros.nodes.map_anchor import MapAnchor
 from fourd_ros.nodes.map_files import answer, load_map, need_active, save_map
 from fourd_ros.nodes.scene_topics import SceneTopics, SceneTopicSettings
 from fourd_ros.nodes.worker import Worker
-from fourd_ros.reconstruction.live_objects import LiveObjectOptions
-from fourd_ros.reconstruction.live_reconstruction import LiveFrame, LiveOptions, LiveReconstruction
-from fourd_ros.reconstruction.point_tracker import PointTrackerOptions
-from fourd_ros.reconstruction.rigid_pose import PoseOptions
-from fourd_ros.reconstruction.voxel_map import VoxelMapOptions
+from fourd_ros.reconstruction.live.live_objects import LiveObjectOptions
+from fourd_ros.reconstruction.live.live_reconstruction import LiveFrame, LiveOptions, LiveReconstruction
+from fourd_ros.reconstruction.mapping.voxel_map import VoxelMapOptions
+from fourd_ros.reconstruction.motion.rigid_pose import PoseOptions
+from fourd_ros.reconstruction.tracking.point_tracker import PointTrackerOptions
 
 MEGABYTE = 1_000_000
 STAGE_HISTORY = 100

@@ -24,9 +24,9 @@ from fourd_ros.bridge.times import make_header
 from fourd_ros.geometry.transforms import invert
 from fourd_ros.nodes.base import FourdNode
 from fourd_ros.nodes.map_anchor import MapAnchor
-from fourd_ros.reconstruction.live_object import LiveObject
-from fourd_ros.reconstruction.live_reconstruction import LiveFrame
-from fourd_ros.reconstruction.voxel_map import MapPoints, VoxelMap
+from fourd_ros.reconstruction.live.live_object import LiveObject
+from fourd_ros.reconstruction.live.live_reconstruction import LiveFrame
+from fourd_ros.reconstruction.mapping.voxel_map import MapPoints, VoxelMap
 
 FloatArray = NDArray[np.float64]
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from fourd_ros.evaluation.charts import DARK, DPI, LIGHT, WIDTH, Palette
 from fourd_ros.evaluation.table import Table
-from fourd_ros.reconstruction.motion import SceneMotion
-from fourd_ros.reconstruction.motion_file import read_motion
-from fourd_ros.reconstruction.object_files import ObjectCloud, read_objects
-from fourd_ros.reconstruction.scene_result import read_result
-from fourd_ros.reconstruction.voxel_map import MapPoints, VoxelMap, VoxelMapOptions
+from fourd_ros.reconstruction.mapping.object_files import ObjectCloud, read_objects
+from fourd_ros.reconstruction.mapping.voxel_map import MapPoints, VoxelMap, VoxelMapOptions
+from fourd_ros.reconstruction.motion.motion_file import read_motion
+from fourd_ros.reconstruction.motion.scene_motion import SceneMotion
+from fourd_ros.reconstruction.pipeline.scene_result import read_result
 from fourd_ros.viewer.blocks import chart_html, data_address, facts_html, list_html, table_html
 from fourd_ros.viewer.report_page import report_html
 from fourd_ros.whole_file import write_whole

@@ -8,10 +8,10 @@ import numpy as np
 from fourd_ros.errors import InvalidResults
 from fourd_ros.geometry.transforms import FloatArray, apply
 from fourd_ros.geometry.voxel import reduce
-from fourd_ros.reconstruction.object_files import ObjectCloud, read_objects
-from fourd_ros.reconstruction.scene_files import SUFFIX, read_fused
-from fourd_ros.reconstruction.scene_fusion import FusedScene, instance_colour
-from fourd_ros.reconstruction.scene_result import read_result
+from fourd_ros.reconstruction.mapping.object_files import ObjectCloud, read_objects
+from fourd_ros.reconstruction.official.scene_files import SUFFIX, read_fused
+from fourd_ros.reconstruction.official.scene_fusion import FusedScene, instance_colour
+from fourd_ros.reconstruction.pipeline.scene_result import read_result
 from fourd_ros.viewer.content import LABEL_FIRST_OBJECT
 from fourd_ros.viewer.film_scene import T_SCENE_OPTICAL
 from fourd_ros.viewer.point_colours import by_label

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fourd_ros.reconstruction.instance_map import instance_map
-from fourd_ros.reconstruction.mask_files import LABELS, SEGMENTATION, SUMMARY, write_segmentation
-from fourd_ros.reconstruction.scene_answer import find_json, is_valid
+from fourd_ros.reconstruction.masks.instance_map import instance_map
+from fourd_ros.reconstruction.masks.mask_files import LABELS, SEGMENTATION, SUMMARY, write_segmentation
+from fourd_ros.reconstruction.naming.scene_answer import find_json, is_valid
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import EXACT, SYSTEM

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourd_ros.reconstruction.axis_angle import rotation_matrices
-from fourd_ros.reconstruction.official_losses import (
+from fourd_ros.reconstruction.official.axis_angle import rotation_matrices
+from fourd_ros.reconstruction.official.losses import (
     moving_smoothness,
     pairwise_loss,
     reprojection_loss,
@@ -18,17 +18,17 @@ from fourd_ros.reconstruction.official_losses import (
     smoothness_of_points,
     translation_smoothness,
 )
-from fourd_ros.reconstruction.official_optimiser import Rate, descend
-from fourd_ros.reconstruction.point_initialisation import (
+from fourd_ros.reconstruction.official.optimiser import Rate, descend
+from fourd_ros.reconstruction.official.point_initialisation import (
     dynamic_outliers,
     isolated_points,
     moving_points,
     neighbours_at_birth,
     static_points,
 )
-from fourd_ros.reconstruction.projection import bilinear, intrinsics
-from fourd_ros.reconstruction.track_labels import DYNAMIC, LONG_STATIC, label_tracks, window_tracks
-from fourd_ros.reconstruction.track_regions import regions_of
+from fourd_ros.reconstruction.official.projection import bilinear, intrinsics
+from fourd_ros.reconstruction.official.track_labels import DYNAMIC, LONG_STATIC, label_tracks, window_tracks
+from fourd_ros.reconstruction.official.track_regions import regions_of
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import (

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fourd_ros.reconstruction.axis_angle import rotation_matrices, starting_poses
-from fourd_ros.reconstruction.parallax import parallax
-from fourd_ros.reconstruction.projection import bilinear, depth_of_pixel, intrinsics, project, unproject
+from fourd_ros.reconstruction.official.axis_angle import rotation_matrices, starting_poses
+from fourd_ros.reconstruction.official.parallax import parallax
+from fourd_ros.reconstruction.official.projection import bilinear, depth_of_pixel, intrinsics, project, unproject
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import SYSTEM, Computed, compare_all, numpy_of, torch_of

@@ -5,17 +5,17 @@ import re
 import numpy as np
 import torch
 
-from fourd_ros.reconstruction.axis_angle import rotation_matrices
-from fourd_ros.reconstruction.depth_cleaning import clean_depth
-from fourd_ros.reconstruction.depth_interpolation import Controls, interpolate_depth
-from fourd_ros.reconstruction.flow_refinement import FlowSettings, flow_loss, refinable_pixels, refine_depth
-from fourd_ros.reconstruction.official_optimiser import EarlyStop
-from fourd_ros.reconstruction.official_schedule import sliding_windows
-from fourd_ros.reconstruction.outlier_points import statistical_inliers, steady_inliers
-from fourd_ros.reconstruction.point_initialisation import isolated_points, moving_points, static_points
-from fourd_ros.reconstruction.projection import intrinsics
-from fourd_ros.reconstruction.track_labels import DYNAMIC, LONG_STATIC, SHORT_STATIC, label_tracks
-from fourd_ros.reconstruction.track_regions import MOVING_CORE, STATIC_CORE, regions_of
+from fourd_ros.reconstruction.official.axis_angle import rotation_matrices
+from fourd_ros.reconstruction.official.depth_cleaning import clean_depth
+from fourd_ros.reconstruction.official.depth_interpolation import Controls, interpolate_depth
+from fourd_ros.reconstruction.official.flow_refinement import FlowSettings, flow_loss, refinable_pixels, refine_depth
+from fourd_ros.reconstruction.official.optimiser import EarlyStop
+from fourd_ros.reconstruction.official.outlier_points import statistical_inliers, steady_inliers
+from fourd_ros.reconstruction.official.point_initialisation import isolated_points, moving_points, static_points
+from fourd_ros.reconstruction.official.projection import intrinsics
+from fourd_ros.reconstruction.official.schedule import sliding_windows
+from fourd_ros.reconstruction.official.track_labels import DYNAMIC, LONG_STATIC, SHORT_STATIC, label_tracks
+from fourd_ros.reconstruction.official.track_regions import MOVING_CORE, STATIC_CORE, regions_of
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import EXACT, SYSTEM, Computed, compare_all, inside, torch_of, tracks_of

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fourd_ros.reconstruction.flow import farneback
+from fourd_ros.reconstruction.tracking.flow import farneback
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import SYSTEM, Computed, compare_all

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fourd_ros.reconstruction.projection import within_image
-from fourd_ros.reconstruction.tracks import Tracks
+from fourd_ros.reconstruction.motion.tracks import Tracks
+from fourd_ros.reconstruction.official.projection import within_image
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.tolerance import Tolerance
 from fourd_ros.verify.vectors import Tensors, VectorFolder

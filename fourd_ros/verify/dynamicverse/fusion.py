@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import from_parts
-from fourd_ros.reconstruction.axis_angle import rotation_matrices
-from fourd_ros.reconstruction.depth_edges import away_from_edges
-from fourd_ros.reconstruction.depth_images import depth_image, depth_metadata
-from fourd_ros.reconstruction.scene_files import write_scene
-from fourd_ros.reconstruction.scene_fusion import FusedScene, fuse, tinted
-from fourd_ros.reconstruction.track_regions import Regions, regions_of
+from fourd_ros.reconstruction.official.axis_angle import rotation_matrices
+from fourd_ros.reconstruction.official.depth_edges import away_from_edges
+from fourd_ros.reconstruction.official.depth_images import depth_image, depth_metadata
+from fourd_ros.reconstruction.official.scene_files import write_scene
+from fourd_ros.reconstruction.official.scene_fusion import FusedScene, fuse, tinted
+from fourd_ros.reconstruction.official.track_regions import Regions, regions_of
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import EXACT, SYSTEM, Computed, compare_all, torch_of

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.reconstruction.key_frame_files import describe_key_frames, key_frame_names
-from fourd_ros.reconstruction.key_frames import (
+from fourd_ros.reconstruction.clips.key_frame_files import describe_key_frames, key_frame_names
+from fourd_ros.reconstruction.clips.key_frames import (
     GAP,
     METRIC,
     STATISTICS,

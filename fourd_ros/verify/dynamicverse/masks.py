@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from fourd_ros.reconstruction.instance_map import instance_map, numbers_of, overlay, paint, palette
+from fourd_ros.reconstruction.masks.instance_map import instance_map, numbers_of, overlay, paint, palette
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import EXACT, SYSTEM, Computed, compare_all

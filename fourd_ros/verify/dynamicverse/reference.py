@@ -11,11 +11,11 @@ import numpy as np
 from fourd_ros.evaluation.pose_metrics import pose_scores
 from fourd_ros.evaluation.video_depth_metrics import video_depth_errors
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.reconstruction.motion import SceneMotion
-from fourd_ros.reconstruction.scene_solver import SolverOptions, solve_scene
-from fourd_ros.reconstruction.track_labels import DYNAMIC, LONG_STATIC, REFUSED, SHORT_STATIC, label_tracks
-from fourd_ros.reconstruction.track_regions import regions_of
-from fourd_ros.reconstruction.tracks import Tracks
+from fourd_ros.reconstruction.motion.scene_motion import SceneMotion
+from fourd_ros.reconstruction.motion.scene_solver import SolverOptions, solve_scene
+from fourd_ros.reconstruction.motion.tracks import Tracks
+from fourd_ros.reconstruction.official.track_labels import DYNAMIC, LONG_STATIC, REFUSED, SHORT_STATIC, label_tracks
+from fourd_ros.reconstruction.official.track_regions import regions_of
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import EXACT, SYSTEM, tracks_of

@@ -1,8 +1,8 @@
 """Regions of masks and labels of tracks."""
 
-from fourd_ros.reconstruction.projection import bilinear
-from fourd_ros.reconstruction.track_labels import LONG_STATIC, label_tracks, window_tracks
-from fourd_ros.reconstruction.track_regions import instances_of_colours, regions_of
+from fourd_ros.reconstruction.official.projection import bilinear
+from fourd_ros.reconstruction.official.track_labels import LONG_STATIC, label_tracks, window_tracks
+from fourd_ros.reconstruction.official.track_regions import instances_of_colours, regions_of
 from fourd_ros.verify.checks import check
 from fourd_ros.verify.comparison import Comparison
 from fourd_ros.verify.dynamicverse.folder import EXACT, SYSTEM, Computed, compare_all, inside, torch_of, tracks_of

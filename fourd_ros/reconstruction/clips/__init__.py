@@ -1,0 +1,1 @@
+"""Clips: reading them, their pictures, their depth."""

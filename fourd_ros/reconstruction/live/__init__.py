@@ -1,0 +1,1 @@
+"""Reconstruction of a stream of frames."""

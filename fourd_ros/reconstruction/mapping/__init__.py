@@ -1,0 +1,1 @@
+"""Maps: what stands still, and depth that agrees with it."""

@@ -1,0 +1,1 @@
+"""Masks of objects: their files, and finding them."""

@@ -1,0 +1,1 @@
+"""The motion of camera and things, from tracks."""

@@ -1,0 +1,1 @@
+"""What things are called: a vision language model where there is one, else what can be seen of them."""

@@ -1,0 +1,1 @@
+"""The mathematics and the files of DynamicVerse, equal to the original."""

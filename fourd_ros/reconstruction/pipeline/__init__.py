@@ -1,0 +1,1 @@
+"""`fourd reconstruct`: a clip in stages that are kept."""

@@ -1,0 +1,1 @@
+"""Points followed from frame to frame, and dense flow."""
