@@ -6,7 +6,9 @@ from scene_rig import SIZES, clips, small_geometry, small_language
 from torch import Tensor
 from torch.nn import functional
 
+from fourd_ros.errors import InvalidImage
 from fourd_ros.scene_language.attention import Mlp
+from fourd_ros.scene_language.geometry_network import GeometryNetwork
 from fourd_ros.scene_language.language_head import GRANULARITIES
 from fourd_ros.scene_language.track_head import Tracker, TrackHead, _flow_waves
 from fourd_ros.scene_language.track_transformer import CrossBlock
@@ -123,6 +125,14 @@ def test_tracks_begin_where_they_are_asked_for_and_do_not_know_each_other_s_orde
     turned = tracks(tokens, queries.flip(1))
     # Waves of the flow are so short that rounding grows from one iteration to the next.
     torch.testing.assert_close(turned.places[0].flip(2), made.places[0], rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+def test_frames_that_are_too_small_for_tracks_are_named() -> None:
+    network = GeometryNetwork.from_config({**SIZES.config, "track_levels": 6}).eval()
+    assert network.track_head is not None
+    with pytest.raises(InvalidImage, match="tracks need 64"):
+        network.track_head(network(clips(1, 1, height=69, width=70)), torch.zeros(1, 1, 2))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample
 
+from fourd_ros.errors import InvalidImage
 from fourd_ros.scene_language.aggregator import FrameTokens
 from fourd_ros.scene_language.attention import Mlp
 from fourd_ros.scene_language.dense_head import DenseHead
@@ -144,6 +145,7 @@ class TrackHead(nn.Module):
 
     def __init__(self, sizes: GeometrySizes) -> None:
         super().__init__()
+        self._patch_size, self._least_side = sizes.patch_size, sizes.track_stride << (sizes.track_levels - 1)
         self.feature_extractor = DenseHead(
             dim_in=2 * sizes.embed_dim,
             patch_size=sizes.patch_size,
@@ -156,7 +158,15 @@ class TrackHead(nn.Module):
         self.tracker = Tracker(sizes)
 
     def forward(self, tokens: FrameTokens, queries: Tensor) -> PointTracks:
-        """Tracks of points (x, y) of the first frame [px], shape [B, N, 2]."""
+        """Tracks of points (x, y) of the first frame [px], shape [B, N, 2].
+
+        Raises:
+            InvalidImage: the frames are too small for the coarsest level of correlations.
+        """
+        if min(tokens.image_size) // self._patch_size * self._patch_size < self._least_side:
+            raise InvalidImage(
+                f"frames of {tokens.image_size} pixels; tracks need {self._least_side} a side, of whole patches"
+            )
         tracks: PointTracks = self.tracker(self.feature_extractor(tokens), queries)
         return tracks
 
