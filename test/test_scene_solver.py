@@ -204,12 +204,17 @@ def test_short_tracks_are_rejected() -> None:
 def test_too_little_is_said() -> None:
     found = scene(2)
     few = tracks_of(found).of(np.arange(3))
-    with pytest.raises(CannotReconstruct):
-        solve_scene(few, camera=camera_of(found), depth=found["depth"])
-    with pytest.raises(CannotReconstruct, match="one continuous shot"):
-        solve_scene(few, camera=camera_of(found))
+    for camera in (camera_of(found), None):
+        with pytest.raises(CannotReconstruct, match="3 points could be followed"):
+            solve_scene(few, camera=camera, depth=found["depth"])
     with pytest.raises(CannotReconstruct, match="not on moving objects"):
         solve_scene(tracks_of(found), camera=camera_of(found), labels=np.ones(900, np.int64))
+    given = tracks_of(found)
+    cut = given.visible.copy()
+    cut[1:, given.born == 0] = False
+    apart = Tracks(positions=given.positions, visible=cut, born=given.born, width=160, height=120)
+    with pytest.raises(CannotReconstruct, match="one continuous shot"):
+        solve_scene(apart.of(given.born == 0), camera=camera_of(found))
     one = Tracks(
         positions=few.positions[:1], visible=few.visible[:1], born=np.zeros(3, np.int64), width=160, height=120
     )

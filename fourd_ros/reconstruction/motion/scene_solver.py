@@ -23,7 +23,7 @@ from fourd_ros.reconstruction.motion.motion_segmentation import (
 )
 from fourd_ros.reconstruction.motion.object_grouping import group_tracks
 from fourd_ros.reconstruction.motion.object_motion import ObjectFit, fit_object
-from fourd_ros.reconstruction.motion.path_start import PathStart, path_from_depth, path_from_motion
+from fourd_ros.reconstruction.motion.path_start import FEWEST_POINTS, PathStart, path_from_depth, path_from_motion
 from fourd_ros.reconstruction.motion.scene_motion import REJECTED, STATIC, MovingObject, SceneMotion
 from fourd_ros.reconstruction.motion.track_depth import depth_at
 from fourd_ros.reconstruction.motion.tracks import Tracks
@@ -373,6 +373,8 @@ class _Solver:
 def _check(tracks: Tracks, depth: NDArray[np.floating] | None, labels: Labels | None) -> None:
     if tracks.frames < 2:
         raise CannotReconstruct(f"a path needs at least two frames, given {tracks.frames}")
+    if len(tracks) < FEWEST_POINTS:
+        raise CannotReconstruct(f"{len(tracks)} points could be followed; do the pictures show anything with texture?")
     if depth is not None and depth.shape != (tracks.frames, tracks.height, tracks.width):
         needed = [tracks.frames, tracks.height, tracks.width]
         raise InvalidTracks(f"depth has shape {list(depth.shape)}, needed {needed} as the tracks have")
@@ -400,18 +402,20 @@ def _with_guessed_camera(
     longest = np.sort(np.argsort(-tracks.seen.sum(axis=0), kind="stable")[:GUESSED_FROM])
     known = None if labels is None else labels[longest]
     best: SceneMotion | None = None
+    last = ""
     for angle in VIEW_ANGLES:
         focal = tracks.width / 2 / np.tan(np.radians(angle) / 2)
         K = np.array([[focal, 0, (tracks.width - 1) / 2], [0, focal, (tracks.height - 1) / 2], [0, 0, 1]])
         camera = PinholeCamera(width=tracks.width, height=tracks.height, K=K)
         try:
             found = solve_scene(tracks.of(longest), camera=camera, depth=depth, labels=known, options=options)
-        except CannotReconstruct:
+        except CannotReconstruct as reason:
+            last = str(reason)
             continue
         if best is None or _fit(found) > _fit(best):
             best = found
     if best is None:
-        raise CannotReconstruct(f"no field of view of {VIEW_ANGLES} degrees explains the tracks")
+        raise CannotReconstruct(f"no path fits the tracks, whatever the field of view: {last}")
     motion = solve_scene(tracks, camera=best.camera, depth=depth, labels=labels, options=options, progress=progress)
     told = f"no calibration was given: a focal length of {motion.camera.K[0, 0]:.0f} px fits best"
     return replace(motion, caveats=(told, *motion.caveats))
