@@ -50,6 +50,7 @@ EXTRAS = {
     "gpu": ["onnxruntime-gpu", "open3d"],
     "sim": ["mujoco"],
     "models": MODELS,
+    "language": [*MODELS, "transformers", "wordllama"],
     "train": [*MODELS, "accelerate", "diffusers", "onnx", "onnxscript", "peft", "tensorboard"],
     "ray": ["ray"],
     "viewer": ["viser"],

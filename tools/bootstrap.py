@@ -31,7 +31,7 @@ LOG = VENV / "setup.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 TORCH_INDEX = "FOURD_TORCH_INDEX"
 DEMO_EXTRAS = ("onnx", "sim")
-OTHER_EXTRAS = ("ray", "test", "train", "viewer")
+OTHER_EXTRAS = ("language", "ray", "test", "train", "viewer")
 LIST_EXTRAS = """
 import sys
 from importlib.metadata import requires

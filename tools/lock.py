@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
-COMMON = "cpu,ray,sim,test,train,viewer"
+COMMON = "cpu,language,ray,sim,test,train,viewer"
 ALONE = ("gpu",)
 HELD = {"torch": "2.13.0"}  # moved by hand, together with a new comparison of every model
 HEADER = "# Every version, in this one place; tools/lock.py writes it. setup.py and pyproject.toml hold names only.\n"
