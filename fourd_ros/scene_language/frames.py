@@ -82,6 +82,11 @@ def read_image(path: Path | str) -> Pixels:
         raise InvalidImage(f"'{path}' is no image that can be read: {error}") from error
 
 
+def whole_patches(length: float) -> int:
+    """The nearest number of pixels that is a multiple of a patch; of two as near that of the even multiple."""
+    return round(length / PATCH) * PATCH
+
+
 def _on_white(image: Pixels) -> Image.Image:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
         raise InvalidImage(
@@ -98,11 +103,6 @@ def _turned(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.ROTATE_90) if image.width > image.height else image
 
 
-def _whole(length: float) -> int:
-    """The nearest multiple of a patch, of two as near the even one."""
-    return round(length / PATCH) * PATCH
-
-
 def _resized(image: Image.Image, width: int, height: int) -> Pixels:
     if min(width, height) < PATCH:
         raise InvalidImage(
@@ -112,7 +112,7 @@ def _resized(image: Image.Image, width: int, height: int) -> Pixels:
 
 
 def _cropped(image: Image.Image) -> Pixels:
-    height = _whole(image.height * (SIDE / image.width))
+    height = whole_patches(image.height * (SIDE / image.width))
     if height * SIDE > MAX_PIXELS:
         raise InvalidImage(f"an image of {image.width} x {image.height} is too high for mode 'crop'; use 'pad'")
     array = _resized(image, SIDE, height)
@@ -122,13 +122,13 @@ def _cropped(image: Image.Image) -> Pixels:
 
 def _fitted(image: Image.Image) -> Pixels:
     if image.width >= image.height:
-        array = _resized(image, SIDE, _whole(image.height * (SIDE / image.width)))
+        array = _resized(image, SIDE, whole_patches(image.height * (SIDE / image.width)))
     else:
-        array = _resized(image, _whole(image.width * (SIDE / image.height)), SIDE)
+        array = _resized(image, whole_patches(image.width * (SIDE / image.height)), SIDE)
     return _padded(array, SIDE, SIDE)
 
 
-def _whole_patches(image: Image.Image) -> Pixels:
+def _only_whole(image: Image.Image) -> Pixels:
     width, height = (side // PATCH * PATCH for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return np.asarray(image)[top : top + height, left : left + width]
@@ -145,6 +145,6 @@ def _padded(array: Pixels, height: int, width: int) -> Pixels:
 _FITTERS: dict[str, Any] = {
     "crop": _cropped,
     "pad": _fitted,
-    "original": _whole_patches,
+    "original": _only_whole,
     "gt": np.asarray,
 }
