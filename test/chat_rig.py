@@ -40,9 +40,9 @@ def sends(body: bytes, status: int = 200, **headers: str) -> Answer:
 
 
 @contextlib.contextmanager
-def endpoint(*answers: Answer) -> Iterator[tuple[str, Asked]]:
+def endpoint(*answers: Answer, asked: Asked | None = None) -> Iterator[tuple[str, Asked]]:
     """Gives the answers one after another, the last one again and again: its URL, and what it was asked."""
-    asked = Asked()
+    asked = asked or Asked()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_rig import IMAGE, NS, START_NS, make_header
-from chat_rig import endpoint, says
+from chat_rig import Asked, endpoint, says
+from marks_rig import asked_numbers, looks_and_says, shown_pictures
 from moving_scene import SceneOptions, moving_scene
 from numpy.typing import NDArray
 
@@ -334,31 +335,78 @@ def test_pictures_in_the_folder_of_the_scene_stay(scene: Scene, tmp_path: Path) 
     assert read_poses(source / "dynamicBA/base").shape == (5, 4, 4)
 
 
+def named_by(
+    url: str, folder: Path, clip: Clip, masks: NDArray[np.int32], given: dict[int, str] | None = None
+) -> tuple[Done, StageLog]:
+    namer = ObjectNamer(ChatEndpoint(url=url, model="clever", pause=0.0))
+    log = StageLog(folder)
+    log.run("flow", lambda tell: Done(facts={"key_frames": [0, 2]}), inputs={}, files=[])
+    log.run("objects", lambda tell: Done(), inputs={}, files=[])
+    naming = Naming(log, Question(namer=namer, about=url), given or {})
+    naming.ask(clip, masks)
+    naming.wait()
+    return naming.write(clip, masks), log
+
+
 def test_a_model_is_asked_and_its_failure_told(scene: Scene, tmp_path: Path) -> None:
     answer = json.dumps({"dynamic": ["tumbling crate"], "reasoning": {"tumbling crate": "It is striped."}})
     clip = Clip(name="c", rgb=scene["rgb"][:3], stamps_ns=np.arange(3) * NS)
     masks = scene["label"][:3].astype(np.int32)
-
-    def named(url: str) -> tuple[Done, StageLog]:
-        namer = ObjectNamer(ChatEndpoint(url=url, model="clever"))
-        log = StageLog(tmp_path)
-        log.run("flow", lambda tell: Done(facts={"key_frames": [0, 2]}), inputs={}, files=[])
-        naming = Naming(log, Question(namer=namer, about=url), {})
-        naming.ask(clip)
-        naming.wait()
-        return naming.write(clip, masks), log
-
     with endpoint(says("no idea", status=400), says(answer)) as (url, asked):
-        done, log = named(url)
+        done, log = named_by(url, tmp_path, clip, masks)
         assert done.facts["names"]["1"].endswith("object") and "no names of a model" in log.caveats[0]
         for _ in range(2):  # the second time it has answered
-            done, log = named(url)
+            done, log = named_by(url, tmp_path, clip, masks)
             assert done.facts["names"] == {"1": "tumbling crate"} and not log.caveats
         assert len(asked.bodies) == 2 and read_labels(tmp_path) == {1: "tumbling crate"}
-    two = np.where(np.arange(160) < 40, 2, masks).astype(np.int32)
-    naming = Naming(log, None, {2: "left edge"})
-    done = naming.write(clip, two)
-    assert done.facts["names"]["2"] == "left edge" and "does not say which" in done.caveats[0]
+    assert read_answer(answer_path(tmp_path, "c")).reasons == {"tumbling crate": "It is striped."}
+
+
+def test_names_get_to_the_objects_that_a_model_sees(scene: Scene, tmp_path: Path) -> None:
+    clip = Clip(name="c", rgb=scene["rgb"][:3], stamps_ns=np.arange(3) * NS)
+    masks = scene["label"][:3].astype(np.int32)
+    masks[1, 3:20, 3:20] = 4  # in no key frame
+    rows, columns = np.nonzero(masks[1] == 1)
+    where = {"flying box": (columns.mean(), rows.mean()), "left corner": (11, 11)}
+    asked = Asked()
+    with endpoint(looks_and_says(asked, lambda picture: where), asked=asked) as (url, _):
+        done, _ = named_by(url, tmp_path, clip, masks, given={4: "dull patch"})
+    assert len(asked.bodies) == 1 and len(shown_pictures(asked.bodies[0])) == 3
+    assert done.facts["names"] == {"1": "flying box", "4": "left corner"} and not done.caveats
+    assert read_labels(tmp_path) == {1: "flying box", 4: "left corner"}
+    said = json.loads(answer_path(tmp_path, "c").read_text())
+    assert said["dynamic"] == ["flying box", "left corner"] and said["reasoning"]["left corner"] == "It is left corner."
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "named", "caveat"),
+    [
+        (["4: far thing"], {"4": "far thing"}, "no clear name to 1 of 2 objects (1)"),
+        (["1: odd one", "4: odd one", "4: far thing"], {}, "no names of a model"),
+        (["odd one"], {}, "1 names for 2 numbers"),
+    ],
+)
+def test_objects_that_the_model_does_not_name_keep_their_names(
+    scene: Scene, tmp_path: Path, dynamic: list[str], named: dict[str, str], caveat: str
+) -> None:
+    clip = Clip(name="c", rgb=scene["rgb"][:3], stamps_ns=np.arange(3) * NS)
+    masks = scene["label"][:3].astype(np.int32)
+    masks[:, 3:20, 3:20] = 4
+    with endpoint(says(json.dumps({"dynamic": dynamic, "reasoning": {}}))) as (url, _):
+        done, log = named_by(url, tmp_path, clip, masks, given={1: "known box"})
+    assert caveat in " ".join([*log.caveats, *done.caveats])
+    names = done.facts["names"]
+    assert names["1"] == "known box" and ("object" in names["4"] or names["4"] == named["4"])
+    said = read_answer(answer_path(tmp_path, "c"))
+    assert said.objects == tuple(names.values()) and "% of the image" in said.reasons["known box"]
+
+
+def test_without_objects_the_model_is_asked_what_moves(scene: Scene, tmp_path: Path) -> None:
+    clip = Clip(name="c", rgb=scene["rgb"][:3], stamps_ns=np.arange(3) * NS)
+    with endpoint(says('{"dynamic": ["grey ghost"], "reasoning": {}}')) as (url, asked):
+        done, _ = named_by(url, tmp_path, clip, np.zeros((3, 120, 160), np.int32))
+    assert asked_numbers(asked.bodies[0]) == [] and done.facts["names"] == {}
+    assert read_answer(answer_path(tmp_path, "c")).objects == ("grey ghost",)
 
 
 # What cannot be done.

@@ -308,7 +308,7 @@ def test_names_by_size_speed_and_colour() -> None:
     assert object_names(looks) == {2: "large slow red object", 7: "small fast blue object"}
     assert looks[0].share == pytest.approx(0.25) and looks[0].speed == 0
     assert looks[1].speed == pytest.approx(100 / np.hypot(40, 60))
-    answer = answer_without_model(looks)
+    answer = answer_without_model(looks, object_names(looks))
     assert answer.objects == ("large slow red object", "small fast blue object")
     assert "25.0 % of the image" in answer.reasons["large slow red object"]
 
@@ -331,7 +331,7 @@ def test_colours(colour: tuple[float, float, float], name: str) -> None:
 
 def test_an_object_in_one_frame_and_clips_without_any() -> None:
     masks = np.zeros((5, 40, 60), np.int32)
-    assert object_looks(clip(masks)) == [] and answer_without_model([]).objects == ()
+    assert object_looks(clip(masks)) == [] and answer_without_model([], {}).objects == ()
     masks[2, :3, :3] = 1
     assert object_looks(clip(masks))[0].speed == 0
     with pytest.raises(InvalidClip, match="no masks"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fourd_ros.commands.arguments import non_negative_int, positive_float, positive_int
+from fourd_ros.reconstruction.naming.naming_endpoint import KEY, naming_endpoint
 
 if TYPE_CHECKING:
     from fourd_ros.reconstruction.clips.clip import Clip
@@ -23,9 +24,6 @@ EXAMPLES = [
     "fourd reconstruct walk.mp4 --out out/walk --focal 1100 --stride 3 --max-frames 200",
     "fourd reconstruct walk.mp4 --out out/walk --vlm-url http://127.0.0.1:22002/v1 --vlm-model Qwen2.5-VL-72B",
 ]
-
-KEY = "FOURD_VLM_KEY"
-"""Environment variable with the key of the endpoint; needed only where the endpoint wants one."""
 
 LARGEST = 8192
 """Side of a frame that is looked at unshrunk [px]."""
@@ -188,15 +186,11 @@ def _question(args: argparse.Namespace) -> "Question | None":
         if args.vlm_model:
             raise InvalidParameter("--vlm-model without --vlm-url; where does the model answer?")
         return None
-    import os
-
-    from fourd_ros.chat_endpoint import ChatEndpoint
     from fourd_ros.reconstruction.naming.named_objects import Question
     from fourd_ros.reconstruction.naming.object_namer import ObjectNamer
 
-    key = KEY if os.environ.get(KEY) else ""
-    endpoint = ChatEndpoint(url=args.vlm_url, model=args.vlm_model, key_variable=key, stream=True)
-    return Question(namer=ObjectNamer(endpoint), about=f"{args.vlm_url} {args.vlm_model}")
+    namer = ObjectNamer(naming_endpoint(args.vlm_url, args.vlm_model))
+    return Question(namer=namer, about=f"{args.vlm_url} {args.vlm_model}")
 
 
 @contextmanager

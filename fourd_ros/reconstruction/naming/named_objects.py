@@ -1,7 +1,7 @@
 """What objects are called: by a model that is asked while everything else goes on, by the user, or by their look."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from fourd_ros.reconstruction.naming.object_namer import ObjectNamer
 from fourd_ros.reconstruction.naming.object_names import answer_without_model, object_looks, object_names
 from fourd_ros.reconstruction.naming.scene_answer import SceneAnswer
 from fourd_ros.reconstruction.naming.scene_answer_file import MODEL, NO_MODEL, write_answer
+from fourd_ros.reconstruction.naming.scene_question import MAX_FRAMES, shown_frames
 from fourd_ros.reconstruction.pipeline.stages import Done, Progress, StageLog
 
-__all__ = ["Naming", "Question"]
+__all__ = ["Naming", "Question", "frames_to_show"]
 
 STAGE = "question"
 POLL = 0.1
@@ -48,11 +49,16 @@ class Naming:
     def __init__(self, log: StageLog, question: Question | None, names: Mapping[int, str]) -> None:
         self._log, self._question, self._names = log, question, names
 
-    def ask(self, clip: Clip) -> None:
-        """Show the key frames to the model, unless it answered before; nothing waits."""
-        if self._question is not None and not self._log.is_done(STAGE, **self._asked()):
-            chosen = self._log.stages["flow"].done.facts["key_frames"]
-            self._question.namer.submit([clip.rgb[frame] for frame in chosen])
+    def ask(self, clip: Clip, masks: NDArray[np.int32]) -> None:
+        """Show key frames with the found objects marked to the model, unless it answered before; nothing waits.
+
+        Where none was found, the model is asked what moves at all.
+        """
+        if self._question is None or self._log.is_done(STAGE, **self._asked()):
+            return
+        shown = frames_to_show(masks, self._log.stages["flow"].done.facts["key_frames"])
+        marks = [masks[frame] for frame in shown] if masks.any() else None
+        self._question.namer.submit([clip.rgb[frame] for frame in shown], marks)
 
     def wait(self) -> list[str]:
         """Wait until the model has answered or is late; names of the stages that were run."""
@@ -72,17 +78,19 @@ class Naming:
         looks = object_looks(replace(clip, masks=masks))
         labels = {number: self._names.get(number, name) for number, name in object_names(looks).items()}
         answer, told = self._answer(), []
-        if answer is not None and len(answer.objects) == len(labels) == 1:
-            labels = dict.fromkeys(labels, answer.objects[0])
-        elif answer is not None and labels:
-            told.append(
-                f"the model names {len(answer.objects)} objects, {len(labels)} were found; it does not say which is "
-                "which, so masks are named by size, speed and colour"
-            )
+        if answer is not None and labels:
+            labels |= dict(zip(answer.numbers, answer.objects, strict=True))
+            if answer.unnamed:
+                told.append(
+                    f"the model gives no clear name to {len(answer.unnamed)} of {len(labels)} objects "
+                    f"({', '.join(map(str, answer.unnamed))}); they are named by size, speed and colour"
+                )
+            plain = answer_without_model(looks, labels)
+            answer = replace(plain, reasons={**plain.reasons, **answer.reasons})
         write_answer(
             folder,
             clip.name,
-            answer_without_model(looks) if answer is None else answer,
+            answer_without_model(looks, labels) if answer is None else answer,
             frames=sorted((folder / "key_frames" / clip.name / "rgb").glob("*.png")),
             method=NO_MODEL if answer is None else MODEL,
             seconds=time.perf_counter() - began,
@@ -93,7 +101,7 @@ class Naming:
 
     def _asked(self) -> dict[str, Any]:
         assert self._question is not None
-        return {"inputs": {"about": self._question.about}, "after": ["flow"], "files": []}
+        return {"inputs": {"about": self._question.about}, "after": ["flow", "objects"], "files": []}
 
     def _answered(self, tell: Progress) -> Done:
         assert self._question is not None
@@ -104,10 +112,41 @@ class Naming:
             answer = namer.poll()
         if answer is None:
             return Done(caveats=(f"objects have no names of a model: {namer.problem}",), again=True)
-        return Done(facts={"objects": list(answer.objects), "reasons": dict(answer.reasons)})
+        return Done(
+            facts={
+                "objects": list(answer.objects),
+                "reasons": dict(answer.reasons),
+                "numbers": list(answer.numbers),
+                "unnamed": list(answer.unnamed),
+            }
+        )
 
     def _answer(self) -> SceneAnswer | None:
         facts = self._log.stages[STAGE].done.facts if STAGE in self._log.stages else {}
         if "objects" not in facts:
             return None
-        return SceneAnswer(objects=tuple(facts["objects"]), reasons=facts["reasons"])
+        return SceneAnswer(
+            objects=tuple(facts["objects"]),
+            reasons=facts["reasons"],
+            numbers=tuple(facts["numbers"]),
+            unnamed=tuple(facts["unnamed"]),
+        )
+
+
+def frames_to_show(masks: NDArray[np.int32], key_frames: Sequence[int], *, most: int = MAX_FRAMES) -> list[int]:
+    """Key frames, and for each object that none of them shows the frame in which it is largest.
+
+    Args:
+        masks: number of the object at every pixel, 0 for none, shape [F, H, W].
+        key_frames: frames, ascending.
+        most: that are shown.
+
+    Returns:
+        Frames, ascending.
+    """
+    pixels = np.array([np.bincount(mask.ravel(), minlength=int(masks.max()) + 1) for mask in masks])
+    missing = pixels.any(axis=0) & ~pixels[list(key_frames)].any(axis=0)
+    extra = {int(pixels[:, number].argmax()) for number in np.flatnonzero(missing)}
+    kept = sorted(extra)[:most]
+    thinned = [key_frames[index] for index in shown_frames(len(key_frames), most=most - len(kept))]
+    return sorted({*kept, *thinned})

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from fourd_ros.chat_endpoint import ChatEndpoint
 from fourd_ros.errors import FourdError, InvalidMessage
+from fourd_ros.reconstruction.masks.instance_map import InstanceMap
+from fourd_ros.reconstruction.naming.marked_answer import parse_marked_answer
+from fourd_ros.reconstruction.naming.object_marks import marked_numbers
 from fourd_ros.reconstruction.naming.scene_answer import SceneAnswer, parse_answer
-from fourd_ros.reconstruction.naming.scene_question import scene_question, shown_frames
+from fourd_ros.reconstruction.naming.scene_question import marked_question, scene_question, shown_frames
 
 ATTEMPTS = 3
 """Questions until an answer can be read; the endpoint has its own for what goes wrong on the way."""
@@ -41,8 +44,8 @@ class ObjectNamer:
             thrown away.
 
     Attributes:
-        counters: ``asked``, ``answered``, ``busy`` (questions refused while another was under way), ``late``, and the
-            kinds of errors.
+        counters: ``asked``, ``answered``, ``unnamed`` (objects that were marked and got no name in an answer),
+            ``busy`` (questions refused while another was under way), ``late``, and the kinds of errors.
         problem: what went wrong last, empty before.
     """
 
@@ -58,11 +61,18 @@ class ObjectNamer:
         """Whether a question is under way, also one that was given up and has not come back."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, frames: Sequence[NDArray[np.uint8]]) -> bool:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `poll` may still bring an answer to the last question, or what went wrong with it."""
+        return self._question is not None
+
+    def submit(self, frames: Sequence[NDArray[np.uint8]], marks: Sequence[InstanceMap] | None = None) -> bool:
         """Ask about key frames; returns at once, also where the question is refused because of another.
 
         Args:
             frames: in the order of time, each of shape [H, W, 3]; many are thinned out. They must not change.
+            marks: numbers of the objects that names are wanted for at every pixel of each frame, 0 for none, shape
+                [H, W] each; None asks what moves at all.
 
         Returns:
             Whether it is asked.
@@ -70,10 +80,13 @@ class ObjectNamer:
         if self.is_asking or (self._question is not None and self._question.done):
             self.counters["busy"] += 1
             return False
-        chosen = [frames[index] for index in shown_frames(len(frames))]
+        shown = shown_frames(len(frames))
+        chosen, chosen_marks = [frames[k] for k in shown], None if marks is None else [marks[k] for k in shown]
         question = _Question(began=time.monotonic(), given_up=threading.Event())
         self._question = question
-        self._thread = threading.Thread(target=self._ask, args=(question, chosen), name="object namer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._ask, args=(question, chosen, chosen_marks), name="object namer", daemon=True
+        )
         self.counters["asked"] += 1
         self._thread.start()
         return True
@@ -89,6 +102,8 @@ class ObjectNamer:
                 self._fail(question.problem)
                 return None
             self.counters["answered"] += 1
+            if question.answer.unnamed:
+                self.counters["unnamed"] += len(question.answer.unnamed)
             return question.answer
         if time.monotonic() - question.began > self._deadline:
             self._question = None
@@ -108,9 +123,11 @@ class ObjectNamer:
         self.problem = problem
         _LOG.warning("objects have no names of a model: %s", problem)
 
-    def _ask(self, question: _Question, frames: Sequence[NDArray[np.uint8]]) -> None:
+    def _ask(
+        self, question: _Question, frames: Sequence[NDArray[np.uint8]], marks: Sequence[InstanceMap] | None
+    ) -> None:
         try:
-            question.answer = ask_for_objects(self._endpoint, frames, give_up=question.given_up)
+            question.answer = ask_for_objects(self._endpoint, frames, marks=marks, give_up=question.given_up)
         except FourdError as error:
             question.problem = f"{error.kind}: {error}"
         except Exception as error:  # a thread that dies in silence would leave the question open
@@ -119,26 +136,32 @@ class ObjectNamer:
 
 
 def ask_for_objects(
-    endpoint: ChatEndpoint, frames: Sequence[NDArray[np.uint8]], *, give_up: threading.Event | None = None
+    endpoint: ChatEndpoint,
+    frames: Sequence[NDArray[np.uint8]],
+    *,
+    marks: Sequence[InstanceMap] | None = None,
+    give_up: threading.Event | None = None,
 ) -> SceneAnswer:
     """Ask and wait, again where the answer makes no sense.
 
     Args:
         endpoint: where the model answers.
         frames: in the order of time, each of shape [H, W, 3].
+        marks: numbers of the objects at every pixel of each frame, shape [H, W] each; None asks what moves at all.
         give_up: set it, and nothing more is asked.
 
     Raises:
-        InvalidImage: the frames are none.
+        InvalidImage: the frames are none, or the marks are not theirs.
         InvalidConfig: the key is not set.
         EndpointFailed: no answer came.
         InvalidMessage: none of the answers could be read.
     """
-    messages = scene_question(frames)
+    messages = scene_question(frames) if marks is None else marked_question(frames, marks)
     give_up = give_up or threading.Event()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return parse_answer(endpoint.ask(messages, give_up=give_up))
+            text = endpoint.ask(messages, give_up=give_up)
+            return parse_answer(text) if marks is None else parse_marked_answer(text, marked_numbers(marks))
         except InvalidMessage:
             if attempt == ATTEMPTS or give_up.wait(endpoint.pause * 2 ** (attempt - 1)):
                 raise

@@ -2,7 +2,7 @@
 
 import colorsys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,16 +69,15 @@ def object_names(looks: Sequence[ObjectLook]) -> dict[int, str]:
     return names
 
 
-def answer_without_model(looks: Sequence[ObjectLook]) -> SceneAnswer:
-    """The same in the form of a model's answer, with figures as reasons."""
-    names = object_names(looks)
+def answer_without_model(looks: Sequence[ObjectLook], names: Mapping[int, str]) -> SceneAnswer:
+    """Names by number in the form of a model's answer, with figures as reasons."""
     reasons = {
         names[look.number]: (
             f"Covers {100 * look.share:.1f} % of the image, moves by {100 * look.speed:.0f} % of its diagonal a second."
         )
         for look in looks
     }
-    return SceneAnswer(objects=tuple(names.values()), reasons=reasons)
+    return SceneAnswer(objects=tuple(names[look.number] for look in looks), reasons=reasons)
 
 
 def _look(clip: Clip, mask: np.ndarray, number: int) -> ObjectLook:

@@ -6,7 +6,7 @@ fences and thoughts all the same.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +33,14 @@ class SceneAnswer:
     Args:
         objects: names, an adjective and a noun each; the same name twice means two objects.
         reasons: a sentence about the look of an object, by name, where there is one.
+        numbers: of the objects, in their order, where the model was shown numbers.
+        unnamed: numbers that the model was shown and gave no name, or none that is clear.
     """
 
     objects: tuple[str, ...]
     reasons: Mapping[str, str]
+    numbers: tuple[int, ...] = ()
+    unnamed: tuple[int, ...] = ()
 
 
 def parse_answer(text: str) -> SceneAnswer:
@@ -53,14 +57,20 @@ def parse_answer(text: str) -> SceneAnswer:
     return plain_answer(said)
 
 
-def find_json(text: str, *, official_compat: bool = False) -> Any:
+def is_valid(said: Any) -> bool:
+    """Whether both names are there, a list and an object; their contents are not looked at."""
+    return isinstance(said, dict) and isinstance(said.get("dynamic"), list) and isinstance(said.get("reasoning"), dict)
+
+
+def find_json(text: str, *, valid: Callable[[Any], bool] = is_valid, official_compat: bool = False) -> Any:
     """The JSON value in an answer.
 
-    Of several objects the last one that `is_valid` counts, since thoughts and examples come before the answer. Braces
+    Of several objects the last one that is valid counts, since thoughts and examples come before the answer. Braces
     in strings do no harm, nor do commas before a closing bracket.
 
     Args:
         text: the answer.
+        valid: tells answers from other objects.
         official_compat: as DynamicVerse has it: the whole text, else the first group of braces that is JSON, found by
             a pattern that knows two levels and no strings.
 
@@ -74,34 +84,29 @@ def find_json(text: str, *, official_compat: bool = False) -> Any:
         whole = None
     if official_compat:
         return _official(text) if whole is None and text.strip() != "null" else whole
-    if is_valid(whole):
+    if valid(whole):
         return whole
     for written in (text, _STRING_OR_COMMA.sub(lambda match: match[1] or "", text)):
-        valid = [value for value in _objects(written) if is_valid(value)]
-        if valid:
-            return valid[-1]
+        answers = [value for value in _objects(written) if valid(value)]
+        if answers:
+            return answers[-1]
     return whole
-
-
-def is_valid(said: Any) -> bool:
-    """Whether both names are there, a list and an object; their contents are not looked at."""
-    return isinstance(said, dict) and isinstance(said.get("dynamic"), list) and isinstance(said.get("reasoning"), dict)
 
 
 def plain_answer(said: Mapping[str, Any]) -> SceneAnswer:
     """The answer in a valid object: texts alone, each one line of bounded length."""
-    names = [_plain(name, MAX_NAME) for name in said["dynamic"] if isinstance(name, str)]
+    names = [plain_line(name, MAX_NAME) for name in said["dynamic"] if isinstance(name, str)]
     objects = tuple(name for name in names if name)[:MAX_OBJECTS]
     reasons = {
-        _plain(name, MAX_NAME): _plain(reason, MAX_REASON)
+        plain_line(name, MAX_NAME): plain_line(reason, MAX_REASON)
         for name, reason in said["reasoning"].items()
         if isinstance(reason, str)
     }
     return SceneAnswer(objects=objects, reasons={name: reasons[name] for name in objects if name in reasons})
 
 
-def _plain(text: str, longest: int) -> str:
-    """One line of whole characters."""
+def plain_line(text: str, longest: int) -> str:
+    """One line of whole characters, of bounded length."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(printable.split())[:longest]
 

@@ -103,7 +103,7 @@ def reconstruct(
         options: how to reconstruct.
         tracks: of the clip as it was taken, where there are some; else points are tracked.
         names: of the objects of the clip's masks, by number.
-        question: a model to ask for names while everything else goes on.
+        question: a model to ask for the names of the objects that were found, while depth is made.
         caveats: what is to be told beside what turns up here.
         write_rgb: False where ``rgb/`` holds the pictures that the clip was read from.
         progress: told the stage and the share of it that is done.
@@ -158,7 +158,7 @@ class _Work:
         self._motion: SceneMotion | None = None
 
     def look(self) -> None:
-        """Frames, flow with key frames, the question to a model, and tracks."""
+        """Frames, flow with key frames, and tracks."""
         flow = {"flow": self._options.flow, "model": str(self._options.flow_model or "")}
         self._run("frames", self._frames, inputs={**self._hash, "rgb": [self._hash["rgb"], self._write_rgb]}, files=[])
         if self._clip.frames < 2:
@@ -170,7 +170,6 @@ class _Work:
             after=["frames"],
             files=[f"key_frames/{self._clip.name}/keyframe_info.json", FLOW],
         )
-        self._naming.ask(self._clip)
         self._run(
             "tracks",
             self._track,
@@ -200,9 +199,18 @@ class _Work:
         self._tracks, self._masks = read_tracks(self._bundle / "tracks.npz")
 
     def finish(self) -> None:
-        """Names, depth, points."""
+        """The question to a model, depth meanwhile, names, points."""
         assert self._motion is not None
         bundle = f"{BUNDLES}/{self._options.experiment}"
+        self._naming.ask(self._clip, self._masks)
+        scene = SolvedScene(clip=self._clip, motion=self._motion, tracks=self._tracks, masks=self._masks)
+        self._run(
+            "depth",
+            lambda tell: make_depth(scene, self._log.folder / BUNDLES, tell),
+            inputs={},
+            after=["objects"],
+            files=[f"{BUNDLES}/depth"],
+        )
         asked = self._naming.wait()
         self._run(
             "names",
@@ -213,14 +221,6 @@ class _Work:
             },
             after=["objects", *asked],
             files=[f"{SEGMENTATION}/{LABELS}", ANNOTATIONS, f"analysis/dynamic_objects_{self._clip.name}.json"],
-        )
-        scene = SolvedScene(clip=self._clip, motion=self._motion, tracks=self._tracks, masks=self._masks)
-        self._run(
-            "depth",
-            lambda tell: make_depth(scene, self._log.folder / BUNDLES, tell),
-            inputs={},
-            after=["objects"],
-            files=[f"{BUNDLES}/depth"],
         )
         self._run(
             "points",
