@@ -1,13 +1,13 @@
 """The frames of one camera: colour, and depth and masks that belong to it, with their calibration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import ReentrantCallbackGroup
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fourd_ros.bridge.cameras import camera_from_info
@@ -18,6 +18,7 @@ from fourd_ros.bridge.times import stamp_to_ns
 from fourd_ros.errors import InvalidCamera, InvalidImage, MissingCamera
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.nodes.base import FourdNode
+from fourd_ros.nodes.pausable_group import PausableGroup
 
 BACKWARD_NS = 500_000_000
 """A picture that is so much older than the newest one begins a new passage of time [ns]."""
@@ -131,7 +132,8 @@ class CameraFrames:
         take: Callable[[CameraFrame], object],
         went_back: Callable[[], object],
     ) -> None:
-        self._settings, self._take, self._went_back = settings, take, went_back
+        self._node, self._settings, self._take, self._went_back = node, settings, take, went_back
+        self._group = PausableGroup()
         self._newest_ns = 0
         self._info: tuple[PinholeCamera, str] | None = None
         kinds = ["image", *(["depth"] if settings.use_depth else []), *(["masks"] if settings.use_masks else [])]
@@ -145,10 +147,19 @@ class CameraFrames:
         topics += [(*self._topic(kind), partial(self._take_image, kind)) for kind in kinds]
         for message, name, callback in topics:
             topic = f"{settings.camera}/{name}"
-            subscription = node.subscribe(
-                message, topic, watch.heard(topic, callback), qos, group=ReentrantCallbackGroup()
-            )
+            subscription = node.subscribe(message, topic, watch.heard(topic, callback), qos, group=self._group)
             watch.add(topic, message, subscription)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take no messages meanwhile; of those that come, the newest of each kind wait."""
+        self._group.pause()
+        try:
+            yield
+        finally:
+            self._group.resume()
+            if (executor := self._node.executor) is not None:
+                executor.wake()
 
     def clear(self) -> None:
         """Forget what waits (the clock jumped); the calibration stays."""

@@ -23,10 +23,13 @@ from fourd_ros.nodes.map_anchor import MapAnchor
 from fourd_ros.nodes.map_files import answer, load_map, need_active, save_map
 from fourd_ros.nodes.scene_topics import SceneTopics, SceneTopicSettings
 from fourd_ros.nodes.worker import Worker
+from fourd_ros.reconstruction.live.live_naming import LiveNaming
 from fourd_ros.reconstruction.live.live_objects import LiveObjectOptions
 from fourd_ros.reconstruction.live.live_reconstruction import LiveFrame, LiveOptions, LiveReconstruction
 from fourd_ros.reconstruction.mapping.voxel_map import VoxelMapOptions
 from fourd_ros.reconstruction.motion.rigid_pose import PoseOptions
+from fourd_ros.reconstruction.naming.naming_endpoint import KEY, naming_endpoint
+from fourd_ros.reconstruction.naming.object_namer import ObjectNamer
 from fourd_ros.reconstruction.tracking.point_tracker import PointTrackerOptions
 
 MEGABYTE = 1_000_000
@@ -127,6 +130,16 @@ class SceneReconstructionParameters(NodeParameters):
         4.0, "of one cloud; more points are left out evenly", minimum=0.01, maximum=100.0, fixed_while="active"
     )
     map_root: str = parameter("~/.ros/fourd/maps", "folder of the maps that services name; empty: none")
+    vlm_url: str = parameter(
+        "",
+        f"OpenAI-compatible endpoint of a model that names objects, its key in the environment variable {KEY}; empty: "
+        "they are named by size, speed and colour",
+        fixed_while="active",
+    )
+    vlm_model: str = parameter("", "its name there", fixed_while="active")
+    vlm_period: float = parameter(
+        10.0, "least time between two questions to it [s]", minimum=0.1, maximum=86_400.0, fixed_while="active"
+    )
 
     def frame_settings(self) -> CameraFrameSettings:
         """What is listened to."""
@@ -156,6 +169,16 @@ class SceneReconstructionParameters(NodeParameters):
             max_depth=self.max_depth,
         )
 
+    def naming(self) -> LiveNaming | None:
+        """Who names objects, None for nobody.
+
+        Raises:
+            InvalidConfig: the URL is none.
+        """
+        if not self.vlm_url:
+            return None
+        return LiveNaming(ObjectNamer(naming_endpoint(self.vlm_url, self.vlm_model)), period=self.vlm_period)
+
     def topic_settings(self) -> SceneTopicSettings:
         """What is told."""
         return SceneTopicSettings(
@@ -179,6 +202,7 @@ class SceneReconstructionNode(FourdNode):
 
     def __init__(self, **options: Any) -> None:
         self._scene: LiveReconstruction | None = None
+        self._naming: LiveNaming | None = None
         self._times: deque[Mapping[str, float]] = deque(maxlen=STAGE_HISTORY)
         self._restart = threading.Event()
         self._last: LiveFrame | None = None
@@ -204,6 +228,9 @@ class SceneReconstructionNode(FourdNode):
         self._last_stamp_ns = self._frames = 0
         self._transforms = make_transform_buffer(counters=self.counters)
         self.defer(TransformListener(self, self._transforms).destroy)
+        self._naming = settings.naming()
+        if self._naming is not None:
+            self.defer(self._naming.clear)
         self._anchor = MapAnchor(self._transforms, settings.map_frame)
         self._topics = SceneTopics(self, self._anchor, settings.topic_settings())
         self._worker: Worker = self.worker("frames")
@@ -237,6 +264,9 @@ class SceneReconstructionNode(FourdNode):
         }
         if last is not None:
             facts |= {"objects": len(last.objects), "points_still": len(last.pose.still)}
+        if self._naming is not None:
+            facts |= {"objects_named": self._naming.named, "vlm_problem": self._naming.problem}
+            facts |= {f"vlm_{name}": count for name, count in self._naming.counters.items()}
         times = list(self._times)
         stages = dict.fromkeys(name for one in times for name in one)
         medians = {name: np.median([one[name] for one in times if name in one]) for name in stages}
@@ -250,6 +280,10 @@ class SceneReconstructionNode(FourdNode):
     # Frames, on the worker.
 
     def _take(self, frame: CameraFrame) -> None:
+        with self._listener.paused():
+            self._reconstruct(frame)
+
+    def _reconstruct(self, frame: CameraFrame) -> None:
         began = time.perf_counter()
         scene = self._scene_for(frame)
         rgb, masks = frame.rgb(), frame.masks()
@@ -259,6 +293,8 @@ class SceneReconstructionNode(FourdNode):
         self._frames += 1
         if told is None:
             return
+        if self._naming is not None:
+            told = self._naming.name(told, rgb)
         self._last, self._last_pose_at = told, time.monotonic()
         before_telling = time.perf_counter()
         try:
@@ -290,6 +326,8 @@ class SceneReconstructionNode(FourdNode):
     def _begin(self, scene: LiveReconstruction, frame: CameraFrame) -> None:
         self._wait_for_tree(frame.frame_id)
         self._topics.forget()
+        if self._naming is not None:
+            self._naming.clear()
         scene.restart(self._anchor.start(frame.frame_id, frame.stamp_ns, timeout=self.parameters.transform_timeout))
 
     def _wait_for_tree(self, camera_frame: str) -> None:

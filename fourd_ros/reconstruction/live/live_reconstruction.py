@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fourd_ros.errors import InvalidImage
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import apply, invert
+from fourd_ros.reconstruction.bundle.arrays import blas
 from fourd_ros.reconstruction.live.live_motion import LiveMotion, MovingRegions
 from fourd_ros.reconstruction.live.live_object import FramePictures, LiveObject, describe_objects, pixels_of
 from fourd_ros.reconstruction.live.live_objects import LiveObjectOptions, LiveObjects
@@ -77,13 +78,17 @@ class LiveFrame:
     Args:
         stamp_ns: of the frame [ns].
         pose: of the camera.
+        tracked: the points that are followed.
         objects: that are known, also those that the frame does not show.
+        shown: pixels of the objects by number, None for those that the frame does not show.
         seconds: that each stage took [s].
     """
 
     stamp_ns: int
     pose: LivePose
+    tracked: TrackedFrame
     objects: tuple[LiveObject, ...]
+    shown: Mapping[int, ObjectPixels | None]
     seconds: Mapping[str, float]
 
 
@@ -165,6 +170,16 @@ class LiveReconstruction:
             self.restart()
         self._last_stamp_ns = stamp_ns
         self._frame += 1
+        with blas().limit(limits=1, user_api="blas"):
+            return self._reconstruct(stamp_ns, rgb, depth, masks)
+
+    def _reconstruct(
+        self,
+        stamp_ns: int,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32] | None,
+        masks: NDArray[np.integer] | None,
+    ) -> LiveFrame | None:
         seconds: dict[str, float] = {}
         with _timed(seconds, "track"):
             tracked = self._tracker.advance(rgb)
@@ -193,7 +208,7 @@ class LiveReconstruction:
             )
         with _timed(seconds, "map"):
             self._extend_map(stamp_ns, rgb, depth, pose, list(shown.values()))
-        return LiveFrame(stamp_ns=stamp_ns, pose=pose, objects=objects, seconds=seconds)
+        return LiveFrame(stamp_ns=stamp_ns, pose=pose, tracked=tracked, objects=objects, shown=shown, seconds=seconds)
 
     def _check(self, rgb: NDArray[np.uint8], *images: NDArray[np.generic] | None) -> None:
         size = (self.camera.height, self.camera.width)

@@ -115,15 +115,18 @@ class Patches:
         difference of patches is blind to gain and offset (Evangelidis and Psarakis 2008).
         """
         warps = np.array(start, np.float32)
-        moving = np.arange(len(warps))
+        moving, steps = np.arange(len(warps)), self.steps
         for _ in range(ROUNDS):
-            values, _ = _normalised(_sampled(picture, warps[moving], _OFFSETS))
-            change = (self.steps[moving] @ (values - self.values[moving])[..., None]).reshape(-1, 2, 3)
-            change = np.clip(change, -_MOST_CHANGE, _MOST_CHANGE)
+            values, length = _weighted(_sampled(picture, warps[moving], _OFFSETS))
+            # Steps are blind to the mean of each channel and to the patch itself.
+            change = (steps @ (values / length[:, None])[..., None]).reshape(-1, 2, 3)
+            change = np.minimum(np.maximum(change, -_MOST_CHANGE), _MOST_CHANGE)
             warps[moving] = _without(warps[moving], change)
-            moving = moving[np.abs(change[..., 2]).max(axis=1) > CONVERGED]
-            if not len(moving):
+            far = np.abs(change[..., 2]).max(axis=1) > CONVERGED
+            if not far.any():
                 break
+            if not far.all():
+                moving, steps = moving[far], steps[far]
         values, contrast = _normalised(_sampled(picture, warps, _OFFSETS))
         likeness = np.einsum("nm,nm->n", values, self.values)
         return Alignment(warps=warps, likeness=np.where(contrast < LEAST_CONTRAST, np.float32(0), likeness))
@@ -139,6 +142,10 @@ _NEIGHBOURS = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
 _WEIGHTS = np.exp(-((_OFFSETS**2).sum(axis=1)) / (RADIUS**2)).astype(np.float32)
 """The middle of a patch counts more than its rim, where other surfaces begin."""
 
+_ROOTS = np.repeat(np.sqrt(_WEIGHTS / _WEIGHTS.sum()), 3)
+_MEANS = _ROOTS[:, None] * np.tile(np.eye(3, dtype=np.float32), (len(_WEIGHTS), 1))
+"""What weighted values are multiplied by for the mean of each channel, shape [M, 3]; its columns have unit length."""
+
 
 def _sampled(picture: Floats, warps: Warps, offsets: Floats) -> Floats:
     """Values at the pixels of patches, shape [N, pixels, 3]; the border of the picture is repeated."""
@@ -152,12 +159,19 @@ def _sampled(picture: Floats, warps: Warps, offsets: Floats) -> Floats:
     return values
 
 
+def _weighted(values: Floats) -> tuple[Floats, Floats]:
+    """Weighted values, shape [N, M], and their length without the mean of each channel [N], at least 1e-6."""
+    flat = values.reshape(len(values), _ROOTS.size) * _ROOTS
+    means = flat @ _MEANS
+    square = np.einsum("nm,nm->n", flat, flat) - np.einsum("nc,nc->n", means, means)
+    return flat, np.sqrt(np.maximum(square, 1e-12))
+
+
 def _normalised(values: Floats) -> tuple[Floats, Floats]:
     """Weighted values without the mean of each channel and of unit length, shape [N, M], and their contrast [N]."""
-    share = (_WEIGHTS / _WEIGHTS.sum())[:, None]
-    centred = (values - (values * share).sum(axis=1, keepdims=True)) * np.sqrt(share)
-    flat = centred.reshape(len(values), np.prod(values.shape[1:], dtype=int))
-    length = np.linalg.norm(flat, axis=1)
+    flat, _ = _weighted(values)
+    flat -= (flat @ _MEANS) @ _MEANS.T
+    length = np.sqrt(np.einsum("nm,nm->n", flat, flat))
     return flat / np.maximum(length, 1e-6)[:, None], length
 
 
@@ -183,7 +197,9 @@ def _steps(slopes: Floats, values: Floats, contrast: Floats) -> Floats:
 
 def _without(warps: Warps, change: Floats) -> Warps:
     """Warps after the inverse of a small affine change of the patch."""
-    inverse = np.linalg.inv(np.eye(2, dtype=np.float32) + change[..., :2])
+    a, b, c, d = change[:, 0, 0] + 1, change[:, 0, 1], change[:, 1, 0], change[:, 1, 1] + 1
+    adjoint = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2)
+    inverse = adjoint / (a * d - b * c)[:, None, None]
     shape = warps[..., :2] @ inverse
     centre = warps[..., 2] - (shape @ change[..., 2:])[..., 0]
     return np.concatenate([shape, centre[..., None]], axis=-1)
