@@ -3,7 +3,8 @@
 Physics comes first and is kept as plain numbers; then a window is chosen and only its frames are drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -122,6 +123,55 @@ def watch_tabletop(
             object_poses=track.poses,
             instants=instants,
             view=_view(simulator, track.positions[instants]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """A motion that was carried out, with the simulator that it can be shown in again; times are in substeps.
+
+    Args:
+        behaviour: what was meant to happen.
+        simulator: of the scene; open as long as the block lasts.
+        positions: of the whole model, shape [S, nq].
+        object_poses: ``T_world_object``, shape [S, N, 4, 4].
+        first: substep with which the episode begins; `STEPS` * `SUBSTEPS` more follow at least.
+    """
+
+    behaviour: str
+    simulator: Simulator
+    positions: FloatArray
+    object_poses: FloatArray
+    first: int
+
+
+@contextmanager
+def perform_tabletop(
+    seed: int, split: str, *, dress: Callable[[SceneSpec], SceneSpec], width: int, height: int, shadows: bool = True
+) -> Iterator[Performance]:
+    """Carry out the motion of a scene seed in a scene that looks otherwise.
+
+    Args:
+        seed: of the scene, see `tabletop_seeds`.
+        split: it belongs to.
+        dress: gives the scene other colours, lamps or cameras; nothing that moves otherwise.
+        width: of pictures [px].
+        height: of pictures [px].
+        shadows: cast shadows.
+
+    Raises:
+        InvalidDataset: there is no such split.
+    """
+    drawn = _draw(seed, split)
+    drawn = replace(drawn, scene=dress(drawn.scene))
+    with Simulator(drawn.scene, width=width, height=height, shadows=shadows) as simulator:
+        track, first = _carry_out(simulator, drawn)
+        yield Performance(
+            behaviour=drawn.behaviour,
+            simulator=simulator,
+            positions=track.positions,
+            object_poses=track.poses,
+            first=first,
         )
 
 
