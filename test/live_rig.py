@@ -9,11 +9,13 @@ from moving_scene import SceneOptions, moving_scene
 from numpy.typing import NDArray
 
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.geometry.transforms import invert
+from fourd_ros.geometry.transforms import apply, invert
 
 NS = 1_000_000_000
 START_NS = 1_700_000_000 * NS
 PERIOD_NS = NS // 30
+NAMES = ("striped crate", "wild carton", "last parcel")
+"""Of the moving boxes, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +26,9 @@ class Stream:
         camera: of all frames.
         rgb: colour, shape [F, H, W, 3].
         depth: z-depth [m], shape [F, H, W].
-        masks: number of the moving box, 0 for none, shape [F, H, W].
+        masks: number of the moving box, from 1, 0 for none, shape [F, H, W].
         T_world_camera: in the first camera's axes, shape [F, 4, 4].
-        T_world_object: of the box, shape [F, 4, 4].
+        T_world_object: of the first moving box, shape [F, 4, 4].
     """
 
     camera: PinholeCamera
@@ -39,6 +41,18 @@ class Stream:
     def __len__(self) -> int:
         return len(self.rgb)
 
+    def things(self, picture: NDArray[np.uint8]) -> dict[str, tuple[float, float]]:
+        """Where the moving boxes are in a picture of the stream, also a marked one: column and row [px]."""
+        thin = self.rgb[:, ::4, ::4].astype(np.int16) - picture[::4, ::4]
+        frame = int(np.median(np.abs(thin), axis=(1, 2)).mean(axis=-1).argmin())
+        places = {name: np.argwhere(self.masks[frame] == k) for k, name in enumerate(NAMES, start=1)}
+        return {name: (at[:, 1].mean(), at[:, 0].mean()) for name, at in places.items() if len(at)}
+
+    def name_of(self, frame: int, place: NDArray[np.floating[Any]]) -> str:
+        """The moving box that a frame shows at a place of the world [3], empty for none."""
+        x, y = np.rint(self.camera.project(apply(invert(self.T_world_camera[frame]), place))).astype(int)
+        return ("", *NAMES)[self.masks[frame, y, x]]
+
     def stamp(self, frame: int) -> int:
         """When a frame was taken [ns]."""
         return START_NS + frame * PERIOD_NS
@@ -50,10 +64,10 @@ class Stream:
 
 
 @cache
-def stream(frames: int = 45) -> Stream:
-    """A camera on an arc around three boxes that stand and one that moves."""
-    options = SceneOptions(frames=frames, width=192, height=144, focal=168, tracks=10)
-    scene: dict[str, Any] = moving_scene(1, options)
+def stream(frames: int = 45, *, moving: int = 1, seed: int = 1) -> Stream:
+    """A camera on an arc around three boxes that stand and some that move."""
+    options = SceneOptions(frames=frames, width=192, height=144, focal=168, tracks=10, moving=moving)
+    scene: dict[str, Any] = moving_scene(seed, options)
     camera = PinholeCamera(width=options.width, height=options.height, K=scene["K"])
     return Stream(
         camera=camera,

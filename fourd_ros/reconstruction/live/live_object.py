@@ -31,7 +31,7 @@ class LiveObject:
 
     Args:
         number: of the object, kept while it is followed and never used again.
-        name: by size, speed and colour.
+        name: of a model, else by size, speed and colour.
         T_world_object: shape [4, 4].
         covariance: of its move and turn in the axes of the world [m^2, rad^2], shape [6, 6].
         twist: how it moves, in the axes of the world.

@@ -1,6 +1,7 @@
 """Which pixels show an object: those of its mask, or what its points span, as far away as they are."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,10 +41,10 @@ class ObjectPixels:
         step = -(-len(rows) // most) if len(rows) else 1
         return rows[::step] + self.top, columns[::step] + self.left
 
-    def mark(self, image: NDArray[np.bool_]) -> None:
-        """Set the object's pixels in an image of marks [H, W]."""
+    def mark(self, image: NDArray[Any], value: int = 1) -> None:
+        """Set the object's pixels in an image [H, W]."""
         height, width = self.mask.shape
-        image[self.top : self.top + height, self.left : self.left + width] |= self.mask
+        image[self.top : self.top + height, self.left : self.left + width][self.mask] = value
 
 
 def pixels_around(

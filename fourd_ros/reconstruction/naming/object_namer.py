@@ -62,6 +62,11 @@ class ObjectNamer:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def answered_badly(self) -> bool:
+        """Whether what went wrong last is that an answer could not be read."""
+        return self.problem.startswith(f"{InvalidMessage.kind}:")
+
+    @property
     def is_waiting(self) -> bool:
         """Whether `poll` may still bring an answer to the last question, or what went wrong with it."""
         return self._question is not None
