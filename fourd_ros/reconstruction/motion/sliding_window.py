@@ -361,7 +361,7 @@ class SlidingWindow:
         bound = max(self._options.deviations * tracking_sigma(errors), self._options.tolerance * self._side / 2)
         usual = np.full(errors.shape[1], 0.0)
         known = np.where(np.isposinf(errors), 1e9, errors)[:, judged]
-        usual[judged] = np.nanquantile(known, QUANTILE, axis=0) if judged.any() else 0.0
+        usual[judged] = _quantile_of_known(known, QUANTILE)
         astray = judged & (usual > bound)
         window_is_wrong = astray.sum() >= MOST_ASTRAY * max(judged.sum(), 1)
         return np.zeros_like(astray) if window_is_wrong else astray
@@ -429,3 +429,11 @@ def _carried(covariance: FloatArray, T_first_second: FloatArray) -> FloatArray:
     adjoint = np.block([[R.T, -R.T @ cross], [np.zeros((3, 3)), R.T]])
     carried: FloatArray = adjoint @ covariance @ adjoint.T
     return carried
+
+
+def _quantile_of_known(values: FloatArray, share: float) -> FloatArray:
+    """Of each column without its NaN, of which some must be left, shape [n]; `np.nanquantile` goes column by column."""
+    ordered, last = np.sort(values, axis=0), np.isfinite(values).sum(axis=0) - 1
+    below = np.floor(share * last).astype(np.int64)
+    lower, upper = (np.take_along_axis(ordered, rows[None], axis=0)[0] for rows in (below, np.minimum(below + 1, last)))
+    return np.asarray(lower + (share * last - below) * (upper - lower))
