@@ -1,14 +1,18 @@
 """The scene reconstruction node over its topics and services."""
 
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chat_rig import Asked, endpoint, says
 from fourd_msgs.msg import SceneObjectArray
 from fourd_msgs.srv import MapFile
-from live_rig import NS, START_NS, Stream, stream
+from live_rig import NAMES, NS, START_NS, Stream, stream
+from marks_rig import looks_and_says
 from nav_msgs.msg import Odometry
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
@@ -26,6 +30,7 @@ from fourd_ros.bridge.times import make_header, stamp_to_ns
 from fourd_ros.geometry.transforms import from_quaternion, rotation_about
 from fourd_ros.nodes.map_anchor import T_BODY_OPTICAL
 from fourd_ros.nodes.scene_reconstruction import SceneReconstructionNode
+from fourd_ros.reconstruction.naming.naming_endpoint import KEY
 
 FRAME = "eye_optical_frame"
 
@@ -33,8 +38,8 @@ FRAME = "eye_optical_frame"
 class Stage:
     """A camera that moves, and who listens to what is made of it."""
 
-    def __init__(self, client: Node, node: SceneReconstructionNode, wait_for: Callable[..., Any]) -> None:
-        self.client, self.node, self.wait_for, self.stream = client, node, wait_for, stream()
+    def __init__(self, client: Node, node: SceneReconstructionNode, wait_for: Callable[..., Any], seen: Stream) -> None:
+        self.client, self.node, self.wait_for, self.stream = client, node, wait_for, seen
         self._images = {
             name: client.create_publisher(Image, f"eye/{name}", RESULT) for name in ("image", "depth", "masks")
         }
@@ -65,6 +70,7 @@ class Stage:
             "info": camera_to_info(seen.camera, header),
             "image": array_to_image(seen.rgb[frame], "rgb8", header),
             "depth": array_to_image(seen.depth[frame], "32FC1", header),
+            "masks": array_to_image(seen.masks[frame], "mono8", header),
             **changed,
         }
         for name, message in messages.items():
@@ -85,25 +91,40 @@ class Stage:
         self.wait_for(lambda: self.node.counters[kind] > before, kind)
 
 
+StageMaker = Callable[..., Stage]
+
+
 @pytest.fixture
-def stage(spin: Callable[..., Any], wait_for: Any, tmp_path: Path) -> Stage:
-    client = spin(Node("asker"))
-    values = {
-        "autostart": False,
-        "camera": "eye",
-        "image_reliability": "reliable",
-        "map_root": str(tmp_path / "maps"),
-        "map_period": 0.05,
-        "voxel_size": 0.05,
-        "sync_slop": 0.0,
-    }
-    node = SceneReconstructionNode(parameter_overrides=[Parameter(key, value=value) for key, value in values.items()])
-    spin(node)
-    assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    made = Stage(client, node, wait_for)
-    wait_for(lambda: all(one.get_subscription_count() for one in (made._images["image"], made._info)), "subscriptions")
-    wait_for(lambda: made.node._topics._odometry.get_subscription_count(), "a listener")
-    return made
+def make_stage(spin: Callable[..., Any], wait_for: Any, tmp_path: Path) -> StageMaker:
+    def make(seen: Stream | None = None, **parameters: Any) -> Stage:
+        client = spin(Node("asker"))
+        values = {
+            "autostart": False,
+            "camera": "eye",
+            "image_reliability": "reliable",
+            "map_root": str(tmp_path / "maps"),
+            "map_period": 0.05,
+            "voxel_size": 0.05,
+            "sync_slop": 0.0,
+            **parameters,
+        }
+        overrides = [Parameter(key, value=value) for key, value in values.items()]
+        node = SceneReconstructionNode(parameter_overrides=overrides)
+        spin(node)
+        assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        made = Stage(client, node, wait_for, seen or stream())
+        wait_for(
+            lambda: all(one.get_subscription_count() for one in (made._images["image"], made._info)), "subscriptions"
+        )
+        wait_for(lambda: made.node._topics._odometry.get_subscription_count(), "a listener")
+        return made
+
+    return make
+
+
+@pytest.fixture
+def stage(make_stage: StageMaker) -> Stage:
+    return make_stage()
 
 
 def pose(message: Any) -> Any:
@@ -214,3 +235,56 @@ def test_maps_are_saved_and_loaded_below_one_folder(stage: Stage, call: Callable
     assert ask("save", "room").error_code == Response.NOT_ACTIVE
     assert not call(Trigger, "scene_reconstruction/reset", Trigger.Request()).success
     assert stage.node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+
+
+def test_a_model_names_the_objects_while_frames_go_on(make_stage: StageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv(KEY, "secret")
+    seen, asked, gate = stream(30, moving=2, seed=4), Asked(), threading.Event()
+    right = looks_and_says(asked, seen.things)
+
+    def slow(request: BaseHTTPRequestHandler) -> None:
+        gate.wait(20.0)
+        right(request)
+
+    with endpoint(slow, asked=asked) as (url, _):
+        stage = make_stage(seen, use_masks=True, vlm_url=url, vlm_model="looker", vlm_period=0.1)
+        stage.play(range(len(seen)))  # with a question open, and no answer
+        assert len(asked.bodies) == 1 and asked.bodies[0]["model"] == "looker" and asked.keys == ["Bearer secret"]
+        names = {label for array in stage.objects for thing in array.objects for label in thing.labels}
+        assert names and all("object" in name for name in names)
+        gate.set()
+        for later in range(1, 100):
+            stage.play(range(len(seen) - 1, len(seen)), later=later / 30)
+            if stage.node.status()["objects_named"] == 2:
+                break
+        stage.wait_for(lambda: {x for one in stage.objects[-1].objects for x in one.labels} == set(NAMES[:2]), "names")
+    status = stage.node.status()
+    assert status["vlm_asked"] == status["vlm_answered"] == 1 and status["vlm_problem"] == ""
+    things = stage.objects[-1].objects
+    R = T_BODY_OPTICAL[:3, :3].T
+    found = {thing.labels[0]: seen.name_of(len(seen) - 1, R @ pose(thing.pose.pose)[:3, 3]) for thing in things}
+    assert found == {name: name for name in NAMES[:2]}
+
+
+def test_a_model_that_refuses_leaves_names_by_look(make_stage: StageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with endpoint(says("who are you?", status=401)) as (url, _):
+        stage = make_stage(stream(30, moving=2, seed=4), use_masks=True, vlm_url=url)
+        stage.play(range(30))
+        for later in range(1, 100):
+            stage.play(range(29, 30), later=later / 30)
+            if stage.node.status()["vlm_problem"]:
+                break
+    assert "401" in str(stage.node.status()["vlm_problem"]) and stage.node.status()["vlm_endpoint_failed"] == 1
+    things = stage.objects[-1].objects
+    assert len(things) == 2 and all("object" in thing.labels[0] for thing in things)
+
+
+def test_an_address_that_is_none_is_told(spin: Callable[..., Any]) -> None:
+    node = SceneReconstructionNode(
+        parameter_overrides=[Parameter("autostart", value=False), Parameter("vlm_url", value="ftp://there")]
+    )
+    spin(node)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.FAILURE and node.counters["invalid_config"] == 1
