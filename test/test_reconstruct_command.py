@@ -401,6 +401,24 @@ def test_objects_that_the_model_does_not_name_keep_their_names(
     assert said.objects == tuple(names.values()) and "% of the image" in said.reasons["known box"]
 
 
+def test_a_scene_that_is_done_gets_names_of_a_model_later(
+    done: Path, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    out, source = shutil.copytree(done, tmp_path / "out"), write_folder(tmp_path / "room", scene)
+    answer = json.dumps({"dynamic": {"1": "tumbling crate"}, "reasoning": {"1": "Striped."}})
+    with endpoint(says(answer)) as (url, asked):
+        fresh = []
+        for _ in range(2):
+            assert main(["reconstruct", str(source), "--out", str(out), "--json", "--vlm-url", url]) == 0
+            result = json.loads(capsys.readouterr().out)
+            fresh.append([name for name, stage in result["stages"].items() if stage["fresh"]])
+            assert [one["name"] for one in result["objects"]] == ["tumbling crate"] and not result["caveats"]
+    assert fresh == [["question", "names", "points"], []] and len(asked.bodies) == 1
+    assert asked_numbers(asked.bodies[0]) == [1] and read_labels(out) == {1: "tumbling crate"}
+    assert read_answer(answer_path(out, "room")).reasons == {"tumbling crate": "Striped."}
+
+
 def test_without_objects_the_model_is_asked_what_moves(scene: Scene, tmp_path: Path) -> None:
     clip = Clip(name="c", rgb=scene["rgb"][:3], stamps_ns=np.arange(3) * NS)
     with endpoint(says('{"dynamic": ["grey ghost"], "reasoning": {}}')) as (url, asked):
