@@ -12,6 +12,7 @@ TASKS: dict[str, str] = {
     "kinema4d": "fourd_ros.training.kinema4d:Kinema4DTask",
     "part_dynamics": "fourd_ros.training.part_dynamics:PartDynamicsTask",
     "points": "fourd_ros.training.points:PointsTask",
+    "scene_language": "fourd_ros.training.scene_language:SceneLanguageTask",
 }
 """Name -> ``module:Class``, a `TrainingTask`; a model adds its line."""
 
