@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 from moving_scene import SceneOptions, moving_scene
 from numpy.typing import NDArray
@@ -42,11 +43,16 @@ class Stream:
         return len(self.rgb)
 
     def things(self, picture: NDArray[np.uint8]) -> dict[str, tuple[float, float]]:
-        """Where the moving boxes are in a picture of the stream, also a marked one: column and row [px]."""
+        """Where the moving boxes are in a picture of the stream, also a marked one, as shares of its sides."""
+        picture = cv2.resize(picture, self.rgb.shape[2:0:-1], interpolation=cv2.INTER_AREA)
         thin = self.rgb[:, ::4, ::4].astype(np.int16) - picture[::4, ::4]
         frame = int(np.median(np.abs(thin), axis=(1, 2)).mean(axis=-1).argmin())
         places = {name: np.argwhere(self.masks[frame] == k) for k, name in enumerate(NAMES, start=1)}
-        return {name: (at[:, 1].mean(), at[:, 0].mean()) for name, at in places.items() if len(at)}
+        return {
+            name: (at[:, 1].mean() / self.camera.width, at[:, 0].mean() / self.camera.height)
+            for name, at in places.items()
+            if len(at)
+        }
 
     def name_of(self, frame: int, place: NDArray[np.floating[Any]]) -> str:
         """The moving box that a frame shows at a place of the world [3], empty for none."""

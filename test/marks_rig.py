@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fourd_ros.reconstruction.naming.object_marks import label_picture
 
-Places = Mapping[str, tuple[int, int]]
-"""Column and row of the middle of each thing in a picture [px]."""
+Places = Mapping[str, tuple[float, float]]
+"""Where the middle of each thing in a picture is, from the left and from the top, as shares of its sides."""
 
 
 def shown_pictures(body: Mapping[str, Any]) -> list[NDArray[np.uint8]]:
@@ -32,11 +32,11 @@ def asked_numbers(body: Mapping[str, Any]) -> list[int]:
 
 
 def find_label(picture: NDArray[np.uint8], number: int) -> tuple[float, tuple[float, float]]:
-    """How well a number can be read in a picture (1 is best), and where its middle is [px]."""
+    """How well a number can be read in a picture (1 is best), and where its middle is, as shares of the sides."""
     label = label_picture(number, size=max(picture.shape[:2]))
     match = cv2.matchTemplate(np.ascontiguousarray(picture), label, cv2.TM_CCOEFF_NORMED)
     _, best, _, (x, y) = cv2.minMaxLoc(match)
-    return best, (x + label.shape[1] / 2, y + label.shape[0] / 2)
+    return best, ((x + label.shape[1] / 2) / picture.shape[1], (y + label.shape[0] / 2) / picture.shape[0])
 
 
 def looks_and_says(asked: Asked, where: Any) -> Answer:

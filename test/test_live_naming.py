@@ -103,7 +103,7 @@ def test_each_object_gets_the_name_of_what_it_is(played: Any) -> None:
 def test_an_object_that_is_found_by_its_motion_is_named_where_its_points_are() -> None:
     seen, asked = stream(), Asked()
     scene = LiveReconstruction(seen.camera)
-    model = looks_and_says(asked, lambda picture: {**seen.things(picture), "bare wall": (10, 10)})
+    model = looks_and_says(asked, lambda picture: {**seen.things(picture), "bare wall": (0.05, 0.05)})
     with endpoint(model, asked=asked) as (url, _):
         naming = naming_to(url)
         for frame in range(len(seen)):

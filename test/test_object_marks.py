@@ -50,8 +50,8 @@ def test_every_object_is_outlined_and_its_number_is_on_it() -> None:
         assert readable > 0.99
         rows, columns = np.nonzero(numbers == number)
         label = label_picture(number, size=320)
-        assert columns.min() - label.shape[1] <= x <= columns.max() + label.shape[1]
-        assert rows.min() - label.shape[0] <= y <= rows.max() + label.shape[0]
+        assert columns.min() - label.shape[1] <= 320 * x <= columns.max() + label.shape[1]
+        assert rows.min() - label.shape[0] <= 240 * y <= rows.max() + label.shape[0]
     changed = (marked != rgb).any(axis=-1)
     assert changed[38:40, 30:100].all() and changed[120:122, 30:130].all() and changed[40:120, 28:30].all()
     assert not changed[150:180, :].any() and not changed[50:60, 40:60].any()
@@ -62,7 +62,7 @@ def test_every_object_is_outlined_and_its_number_is_on_it() -> None:
 
 def test_a_number_stands_inside_its_object_where_there_is_room() -> None:
     _, (x, y) = find_label(draw_marks(picture(), marks()), 1)
-    assert abs(x - 80) < 15 and abs(y - 80) < 8
+    assert abs(320 * x - 80) < 15 and abs(240 * y - 80) < 8
 
 
 def test_objects_that_leave_no_room_are_marked_all_the_same() -> None:
@@ -85,7 +85,8 @@ def test_what_is_asked_about_marked_objects() -> None:
     (message,) = marked_question(frames, numbers)
     assert asked_numbers({"messages": [message]}) == [1, 7, 12]
     shown = shown_pictures({"messages": [message]})
-    assert len(shown) == 2 and find_label(shown[0], 1)[0] > 0.9 and find_label(shown[1], 12)[0] > 0.9
+    assert [one.shape for one in shown] == [(480, 640, 3)] * 2  # small frames are enlarged
+    assert find_label(shown[0], 1)[0] > 0.9 and find_label(shown[1], 12)[0] > 0.9
     assert find_label(shown[0], 12)[0] < 0.7
     for wrong in ([], [marks()], [np.zeros((240, 320), np.int32)] * 2, [marks()[1:]] * 2):
         with pytest.raises(InvalidImage):
@@ -93,7 +94,12 @@ def test_what_is_asked_about_marked_objects() -> None:
 
 
 def test_the_model_names_what_it_sees_under_each_number() -> None:
-    things = {"broad wall": (80, 80), "thin post": (135, 80), "tiny bug": (283, 203), "dark corner": (2, 2)}
+    things = {
+        "broad wall": (0.25, 0.33),
+        "thin post": (0.42, 0.33),
+        "tiny bug": (0.88, 0.85),
+        "dark corner": (0.01, 0.01),
+    }
     asked = Asked()
     with endpoint(looks_and_says(asked, lambda _: things), asked=asked) as (url, _):
         answer = ask_for_objects(ChatEndpoint(url=url, model="m"), [picture()], marks=[marks()])

@@ -367,7 +367,7 @@ def test_names_get_to_the_objects_that_a_model_sees(scene: Scene, tmp_path: Path
     masks = scene["label"][:3].astype(np.int32)
     masks[1, 3:20, 3:20] = 4  # in no key frame
     rows, columns = np.nonzero(masks[1] == 1)
-    where = {"flying box": (columns.mean(), rows.mean()), "left corner": (11, 11)}
+    where = {"flying box": (columns.mean() / 160, rows.mean() / 120), "left corner": (11 / 160, 11 / 120)}
     asked = Asked()
     with endpoint(looks_and_says(asked, lambda picture: where), asked=asked) as (url, _):
         done, _ = named_by(url, tmp_path, clip, masks, given={4: "dull patch"})

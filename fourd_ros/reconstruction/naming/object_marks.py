@@ -14,8 +14,11 @@ __all__ = ["draw_marks", "label_picture", "marked_numbers"]
 OUTLINE = 300
 """The outline is as wide as the longer side over this, and within a black one as wide again."""
 
-DIGIT, LEAST_DIGIT = 30, 10
+DIGIT, LEAST_DIGIT = 45, 10
 """Digits are as high as the longer side over this, and no lower than so many pixels."""
+
+ROOM = 0.8
+"""A number is put inside an object where a circle of so many of its diagonals as radius fits."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -94,7 +97,7 @@ def _places(mask: NDArray[np.bool_], height: int, width: int) -> Iterator[tuple[
     inside = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     row, column = (int(value) for value in np.unravel_index(int(inside.argmax()), mask.shape))
     middle = row - height // 2, column - width // 2
-    if inside[row, column] > np.hypot(height, width):
+    if inside[row, column] > ROOM * np.hypot(height, width):
         yield middle
     left, top, across, down = cv2.boundingRect(mask.astype(np.uint8))
     beside_row = min(max(top + (down - height) // 2, 0), mask.shape[0] - height)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,9 @@ MAX_FRAMES = 25
 """As many are shown."""
 
 JPEG_QUALITY = 95
+
+LEAST_SIDE = 640
+"""Marked frames are enlarged until their longer side has so many pixels, so that numbers are small beside objects."""
 
 PROMPT = """\
 You see frames of one video, in the order of time. They were chosen because much moves in them.
@@ -38,7 +42,8 @@ beside it stands its number, the same in all frames; outlines can be rough, and 
 The numbers are {numbers}. Name the object of each. Rules:
 - A name is one adjective and one noun, such as "tall person" or "red car". No two objects have the same name.
 - Where an outline holds only a part, name the whole object that it belongs to.
-- Outlines and numbers were drawn into the frames; they are no part of an object, and their colours say nothing.
+- Outlines and numbers were drawn into the frames; they are no part of an object, and their colours say nothing. Name \
+what is within the outline, not what lies behind the number.
 - Say about every object in one short sentence what it looks like, and what it holds.
 - Where you cannot tell what it is, its name is "?".
 
@@ -83,7 +88,13 @@ def marked_question(frames: Sequence[NDArray[np.uint8]], marks: Sequence[Instanc
         names=", ".join(f'"{number}: <name>"' for number in numbers),
         sentences=", ".join(f'"{number}": "<sentence>"' for number in numbers),
     )
-    return _message([draw_marks(frame, mark) for frame, mark in zip(frames, marks, strict=True)], text)
+    return _message([_marked(frame, mark) for frame, mark in zip(frames, marks, strict=True)], text)
+
+
+def _marked(frame: NDArray[np.uint8], mark: InstanceMap) -> NDArray[np.uint8]:
+    times = -(-LEAST_SIDE // max(mark.shape))
+    larger = cv2.resize(frame, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC) if times > 1 else frame
+    return draw_marks(np.asarray(larger, np.uint8), mark.repeat(times, axis=0).repeat(times, axis=1))
 
 
 def _message(frames: Sequence[NDArray[np.uint8]], text: str) -> list[dict[str, Any]]:
