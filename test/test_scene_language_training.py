@@ -66,7 +66,12 @@ def test_a_run_learns_resumes_and_its_folder_answers(
     run = tmp_path / "run"
     data = (f"data.train={sequences}", f"data.validation={sequences}", "data.jitter=0")
     length = ("training.batch_size=2", "training.learning_rate=3e-3", "training.ema_decay=null", "training.log_every=1")
-    every = ("training.validate_every=12", "training.checkpoint_every=12", "training.schedule=constant")
+    every = (
+        "training.validate_every=12",
+        "training.checkpoint_every=12",
+        "training.schedule=constant",
+        "training.precision=bf16",
+    )
     words = ["train", "scene_language", "--run", str(run), "--json", "--set", *SMALL, *data, *length, *every]
     assert main([*words, "training.steps=12"]) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -115,11 +115,13 @@ def say(network: SceneNetwork, images: Tensor) -> Said:
     geometry = network.geometry
     assert geometry.camera_head is not None and geometry.depth_head is not None and geometry.point_head is not None
     tokens = geometry(images)
-    depth, depth_confidence = depth_and_confidence(geometry.depth_head(tokens))
-    points, points_confidence = points_and_confidence(geometry.point_head(tokens))
+    with torch.autocast(images.device.type, enabled=False):  # as StreamVGGT: half precision is too coarse for poses
+        poses = geometry.camera_head(tokens.camera)
+        depth, depth_confidence = depth_and_confidence(geometry.depth_head(tokens))
+        points, points_confidence = points_and_confidence(geometry.point_head(tokens))
     maps = network.language(tokens)
     return Said(
-        poses=geometry.camera_head(tokens.camera),
+        poses=poses,
         depth=depth,
         depth_confidence=depth_confidence,
         points=points,
