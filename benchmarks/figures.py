@@ -455,4 +455,37 @@ BENCHMARKS = (
             ),
         ),
     ),
+    Benchmark(
+        name="streaming_geometry",
+        anchor="a stream that remembers everything, whose frames take ever longer",
+        figures=(
+            *(
+                Figure(
+                    what=f"late frame beside an early one, {policy}",
+                    value=at("late_over_early", what=policy),
+                    unit="×",
+                    at_most=math.inf if policy == "everything" else 1.05,
+                )
+                for policy in ("everything", "window", "budget")
+            ),
+            *(
+                Figure(what=f"frames a second, {what}", value=at("frames_per_s", what=what), unit="1/s", at_least=10.0)
+                for what in ("window", "budget", "with language")
+            ),
+            *(
+                Figure(what=f"memory at the end, {policy}", value=at("cache_mb", what=policy), unit="MB")
+                for policy in ("everything", "window", "budget")
+            ),
+            Figure(what="frames of each stream", value=at("frames", what="window"), unit="frames"),
+            *(
+                Figure(
+                    what=f"memory of the published network, {policy}",
+                    value=at("cache_gb", what=f"full size, {policy}"),
+                    unit="GB",
+                    at_most=1.0,
+                )
+                for policy in ("window", "budget")
+            ),
+        ),
+    ),
 )
