@@ -1,6 +1,7 @@
 """``fourd reconstruct`` on exact scenes: what it finds and writes, what it says it cannot do, and how it goes on."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -448,6 +449,9 @@ def test_one_frame_is_no_path(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(CannotReconstruct, match="two frames"):
         reconstruct.reconstruct(clip, tmp_path)
     assert (tmp_path / "rgb/00000.png").is_file() and read_result(tmp_path)["failure"]
+    log = (tmp_path / "processing_log_one.log").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - (INFO|WARNING|ERROR) - ", line) for line in log)
+    assert log[0].endswith("frames: begins") and "two frames" in log[-1]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from fourd_ros.reconstruction.tracking.cotracker_files import read_cotracker, wr
 from fourd_ros.reconstruction.tracking.flow import Flow, find_flow
 from fourd_ros.reconstruction.tracking.track_clip import TrackingOptions, track_clip
 from fourd_ros.reconstruction.tracking.track_file import read_tracks, write_filtered, write_tracks
-from fourd_ros.whole_file import whole_file
+from fourd_ros.whole_file import whole_file, write_whole
 
 __all__ = ["PipelineOptions", "reconstruct"]
 
@@ -126,9 +126,11 @@ def reconstruct(
         work.solve()
         work.finish()
     except CannotReconstruct as failure:
+        log.note("ERROR", str(failure))
         write_result(folder, work.result(caveats, failure=str(failure)))
         raise
     finally:
+        write_whole(folder / f"processing_log_{clip.name}.log", "\n".join(log.lines) + "\n")
         if question is not None:
             question.namer.close()
     result = work.result(caveats)

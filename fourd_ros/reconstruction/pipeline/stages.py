@@ -69,11 +69,13 @@ class StageLog:
 
     Attributes:
         stages: those that were asked for, in their order.
+        lines: what happened when, as the logs of DynamicVerse have it.
     """
 
     def __init__(self, folder: Path, *, progress: Callable[[str, float], None] | None = None) -> None:
         self.folder = folder
         self.stages: dict[str, Stage] = {}
+        self.lines: list[str] = []
         self._progress = progress or (lambda name, share: None)
 
     def run(
@@ -99,14 +101,22 @@ class StageLog:
         if stage is None:
             self._marker(name).unlink(missing_ok=True)
             self._progress(name, 0.0)
+            self.note("INFO", f"{name}: begins")
             began = time.perf_counter()
             done = work(lambda share: self._progress(name, share))
             stage = Stage(name=name, key=key, seconds=time.perf_counter() - began, fresh=True, done=done)
             if not done.again:
                 self._write(stage)
         self._progress(name, 1.0)
+        self.note("INFO", f"{name}: {f'took {stage.seconds:.1f} s' if stage.fresh else 'was done before'}")
+        for caveat in stage.done.caveats:
+            self.note("WARNING", f"{name}: {caveat}")
         self.stages[name] = stage
         return stage
+
+    def note(self, level: str, message: str) -> None:
+        """Add a line, ``YYYY-MM-DD HH:MM:SS - LEVEL - message``."""
+        self.lines.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} - {level} - {message}")
 
     def is_done(self, name: str, *, inputs: Mapping[str, Any], after: Sequence[str] = (), files: Sequence[str]) -> bool:
         """Whether `run` with the same arguments would find the stage done."""
