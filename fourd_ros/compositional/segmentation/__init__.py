@@ -1,0 +1,1 @@
+"""Which pixels of a video show which object: one interface, several ways."""
