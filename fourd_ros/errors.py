@@ -115,6 +115,18 @@ class MeshUnavailable(FourdError):
     kind = "mesh_unavailable"
 
 
+class InvalidMesh(InvalidInput):
+    """A surface whose triangles name vertices that are not there, with values that are not finite, or none at all."""
+
+    kind = "invalid_mesh"
+
+
+class InvalidField(InvalidInput):
+    """A field whose values are not finite, or change their sign so often that no surface can be meant."""
+
+    kind = "invalid_field"
+
+
 class PathNotAllowed(FourdError):
     """A file outside the allowed roots was asked for."""
 
@@ -179,6 +191,24 @@ class CannotReconstruct(FourdError):
     """Nothing in the clip tells of the camera's path: too few tracks, or all of them on things that move."""
 
     kind = "cannot_reconstruct"
+
+
+class InvalidText(InvalidInput):
+    """A text to look for that is empty or too long."""
+
+    kind = "invalid_text"
+
+
+class InvalidThreshold(InvalidInput):
+    """A threshold that is not 0 to 1."""
+
+    kind = "invalid_threshold"
+
+
+class InvalidTime(InvalidInput):
+    """A span of time that ends before it begins."""
+
+    kind = "invalid_time"
 
 
 class InvalidDrag(InvalidInput):

@@ -6,7 +6,7 @@ import torch
 
 from fourd_ros.errors import InvalidCamera
 from fourd_ros.geometry.camera import PinholeCamera
-from fourd_ros.scene_language.frames import PATCH, SIDE, Mode, whole_patches
+from fourd_ros.scene_language.frames import PATCH, SIDE, Mode, check_side, whole_patches
 from fourd_ros.scene_language.geometry_stream import GeometryFrame
 from fourd_ros.scene_language.pose_encoding import FIELD_OF_VIEW
 
@@ -37,31 +37,34 @@ def calibrated(frame: GeometryFrame, camera: PinholeCamera) -> GeometryFrame:
     return replace(frame, pose=pose)
 
 
-def prepared_camera(camera: PinholeCamera, *, mode: Mode) -> PinholeCamera:
+def prepared_camera(camera: PinholeCamera, *, mode: Mode, side: int = SIDE) -> PinholeCamera:
     """The camera of an image as `prepare_frames` leaves it, when it was the only one or all had its size.
 
     Args:
         camera: of the image as it came, without distortion.
         mode: of the preparation.
+        side: of the preparation [px].
 
     Raises:
         InvalidCamera: with distortion.
+        InvalidParameter: a side that is not whole patches.
     """
+    check_side(side)
     if camera.distorted:
         raise InvalidCamera("the camera has distortion; rectify the image and give its pinhole camera")
     if mode == "gt":
         return camera
     if mode == "original":
-        width, height = (side // PATCH * PATCH for side in (camera.width, camera.height))
+        width, height = (length // PATCH * PATCH for length in (camera.width, camera.height))
         return _cut(camera, (camera.width - width) // 2, (camera.height - height) // 2, width, height)
     if mode == "crop" or camera.width >= camera.height:
-        resized = camera.scaled(SIDE, whole_patches(camera.height * (SIDE / camera.width)))
+        resized = camera.scaled(side, whole_patches(camera.height * (side / camera.width)))
     else:
-        resized = camera.scaled(whole_patches(camera.width * (SIDE / camera.height)), SIDE)
+        resized = camera.scaled(whole_patches(camera.width * (side / camera.height)), side)
     if mode == "crop":
-        return _cut(resized, 0, max(0, (resized.height - SIDE) // 2), SIDE, min(resized.height, SIDE))
-    left, above = (SIDE - resized.width) // 2, (SIDE - resized.height) // 2
-    return _cut(resized, -left, -above, SIDE, SIDE)
+        return _cut(resized, 0, max(0, (resized.height - side) // 2), side, min(resized.height, side))
+    left, above = (side - resized.width) // 2, (side - resized.height) // 2
+    return _cut(resized, -left, -above, side, side)
 
 
 def _cut(camera: PinholeCamera, left: int, above: int, width: int, height: int) -> PinholeCamera:

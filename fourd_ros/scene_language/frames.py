@@ -36,26 +36,30 @@ class PreparedFrames:
     height: int
 
 
-def prepare_frames(images: Sequence[Pixels], *, mode: Mode = "crop", official_compat: bool = False) -> PreparedFrames:
+def prepare_frames(
+    images: Sequence[Pixels], *, mode: Mode = "crop", side: int = SIDE, official_compat: bool = False
+) -> PreparedFrames:
     """Images of any sizes in one array; where their sizes differ afterwards, white is put around the smaller ones.
 
     Args:
         images: colour, or colour with opacity (put on white), shape [H, W, 3] or [H, W, 4].
         mode: see `Mode`.
+        side: in place of 518 in `Mode`, whole patches; smaller networks are trained on smaller images [px].
         official_compat: turn images that are wider than high by 90 degrees to the left in the modes ``original`` and
             ``gt``, as the original does; poses then are those of a turned camera.
 
     Raises:
         InvalidImage: none, no 8-bit colours, or smaller than a patch.
-        InvalidParameter: an unknown mode.
+        InvalidParameter: an unknown mode, or a side that is not whole patches.
     """
+    check_side(side)
     if mode not in get_args(Mode):
         raise InvalidParameter(f"mode '{mode}' of frames; there are {get_args(Mode)}")
     if not images:
         raise InvalidImage("no image; needed is one at least")
     turns = official_compat and mode in ("original", "gt")
     opened = [_turned(_on_white(image)) if turns else _on_white(image) for image in images]
-    fitted = [_FITTERS[mode](image) for image in opened]
+    fitted = [_FITTERS[mode](image, side) for image in opened]
     height, width = (max(array.shape[axis] for array in fitted) for axis in (0, 1))
     if min(height, width) < PATCH:
         raise InvalidImage(f"images of {width} x {height} after mode '{mode}'; needed are {PATCH} pixels at least")
@@ -87,6 +91,12 @@ def whole_patches(length: float) -> int:
     return round(length / PATCH) * PATCH
 
 
+def check_side(side: int) -> None:
+    """Raises InvalidParameter for a side of prepared images that is not whole patches."""
+    if side < PATCH or side % PATCH:
+        raise InvalidParameter(f"images with a side of {side} pixels; needed is a multiple of {PATCH}")
+
+
 def _on_white(image: Pixels) -> Image.Image:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
         raise InvalidImage(
@@ -111,27 +121,31 @@ def _resized(image: Image.Image, width: int, height: int) -> Pixels:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _cropped(image: Image.Image) -> Pixels:
-    height = whole_patches(image.height * (SIDE / image.width))
-    if height * SIDE > MAX_PIXELS:
+def _cropped(image: Image.Image, side: int) -> Pixels:
+    height = whole_patches(image.height * (side / image.width))
+    if height * side > MAX_PIXELS:
         raise InvalidImage(f"an image of {image.width} x {image.height} is too high for mode 'crop'; use 'pad'")
-    array = _resized(image, SIDE, height)
-    above = max(0, (height - SIDE) // 2)
-    return array[above : above + SIDE]
+    array = _resized(image, side, height)
+    above = max(0, (height - side) // 2)
+    return array[above : above + side]
 
 
-def _fitted(image: Image.Image) -> Pixels:
+def _fitted(image: Image.Image, side: int) -> Pixels:
     if image.width >= image.height:
-        array = _resized(image, SIDE, whole_patches(image.height * (SIDE / image.width)))
+        array = _resized(image, side, whole_patches(image.height * (side / image.width)))
     else:
-        array = _resized(image, whole_patches(image.width * (SIDE / image.height)), SIDE)
-    return _padded(array, SIDE, SIDE)
+        array = _resized(image, whole_patches(image.width * (side / image.height)), side)
+    return _padded(array, side, side)
 
 
-def _only_whole(image: Image.Image) -> Pixels:
-    width, height = (side // PATCH * PATCH for side in image.size)
+def _only_whole(image: Image.Image, side: int) -> Pixels:
+    width, height = (length // PATCH * PATCH for length in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return np.asarray(image)[top : top + height, left : left + width]
+
+
+def _as_it_is(image: Image.Image, side: int) -> Pixels:
+    return np.asarray(image)
 
 
 def _padded(array: Pixels, height: int, width: int) -> Pixels:
@@ -146,5 +160,5 @@ _FITTERS: dict[str, Any] = {
     "crop": _cropped,
     "pad": _fitted,
     "original": _only_whole,
-    "gt": np.asarray,
+    "gt": _as_it_is,
 }

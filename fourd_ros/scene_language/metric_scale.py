@@ -11,7 +11,7 @@ from fourd_ros.scene_language.geometry_stream import GeometryFrame
 from fourd_ros.scene_language.pose_encoding import TRANSLATION
 
 FloatArray = NDArray[np.float64]
-Source = Literal["depth", "baselines", "unknown"]
+Source = Literal["depth", "baselines", "assumed", "unknown"]
 
 LEAST_PIXELS = 100
 LEAST_BASELINE = 0.02
@@ -27,7 +27,7 @@ class MetricScale:
     Args:
         metres: NaN where it is not known.
         spread: half the range of the middle half of the ratios, over their median; NaN where it is not known.
-        source: what it was read from.
+        source: what it was read from; `assumed` where nobody measured and a user said so.
     """
 
     metres: float

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.errors import InvalidInput
+from fourd_ros.errors import InvalidInput, InvalidText
 
 MAX_CHARACTERS = 1000
 """Of a text; what is longer is refused, since encoders read some dozens of words."""
@@ -38,13 +38,14 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
     """The texts without spaces around them.
 
     Raises:
-        InvalidInput: a text that is empty or longer than `MAX_CHARACTERS`, or one string in place of several.
+        InvalidText: a text that is empty or longer than `MAX_CHARACTERS`.
+        InvalidInput: one string in place of several.
     """
     if isinstance(texts, str):
         raise InvalidInput(f"texts are the one string {texts[:40]!r}; needed is a list of them")
     for text in texts:
         if not text.strip():
-            raise InvalidInput("a text is empty; needed are words")
+            raise InvalidText("a text is empty; needed are words")
         if len(text) > MAX_CHARACTERS:
-            raise InvalidInput(f"a text of {len(text)} characters; at most {MAX_CHARACTERS} are read")
+            raise InvalidText(f"a text of {len(text)} characters; at most {MAX_CHARACTERS} are read")
     return [text.strip() for text in texts]
