@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,16 @@ def test_a_gate_of_the_caller_replaces_that_of_the_model(search: TextSearch) -> 
     assert search.search(features, ["mug"], gate=PresenceGate(similarity=0.8, pixels=81)).present.tolist() == [False]
 
 
+def test_sure_pixels_can_be_the_masks(search: TextSearch) -> None:
+    features = features_of(search, mug=slice(38, 40))
+    sure = TextSearch(search.codec, search.encoder, replace(search.told, masks="sure"))
+    truth = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    truth[10:50, 38:40] = True
+    assert torch.equal(sure.search(features, ["mug"]).masks[0], truth)
+    assert not sure.search(features, ["lamp"]).masks.any()
+    assert not torch.equal(search.search(features, ["mug"]).masks[0], truth), "two columns are no majority"
+
+
 def test_a_text_is_encoded_once(search: TextSearch) -> None:
     for _ in range(3):
         search.search(features_of(search, mug=slice(5, 40)), ["mug"])
@@ -132,6 +143,7 @@ def test_embeddings_of_another_length_are_refused() -> None:
         {"encoder": "one hot", "negatives": ["things"], "gate": {"relevance": 0.5}},
         {"encoder": "one hot", "negatives": ["things"], "gate": {"relevancy": 2.0}},
         {"encoder": "one hot", "negatives": ["things"], "gate": {"pixels": "many"}},
+        {"encoder": "one hot", "negatives": ["things"], "masks": "any"},
     ],
 )
 def test_a_folder_that_does_not_say_what_texts_mean_is_refused(tmp_path: Path, texts: object) -> None:

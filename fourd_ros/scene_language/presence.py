@@ -41,9 +41,11 @@ class PresenceGate:
             codec: that made them.
             texts: unit embeddings, shape [P, C].
         """
-        similar = (codec.decode(signed(codes)) @ texts.T).movedim(-1, 1)
-        chosen = found.level, torch.arange(len(texts), device=texts.device)
-        return (found.relevancy[chosen] > self.relevancy) & (similar[chosen] >= self.similarity)
+        return self.reached(*chosen_maps(found, codes, codec, texts=texts))
+
+    def reached(self, relevancy: Tensor, similarity: Tensor) -> Tensor:
+        """Where maps of one shape reach both limits."""
+        return (relevancy > self.relevancy) & (similarity >= self.similarity)
 
     def masks(self, found: TextMasks, codes: Tensor, codec: FeatureCodec, *, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Which texts are there, shape [P], and where, shape [P, H, W]; nowhere for one that is not there.
@@ -53,3 +55,13 @@ class PresenceGate:
         passing = self.passing(found, codes, codec, texts=texts)
         present = passing.flatten(1).sum(dim=1) >= self.pixels
         return present, found.masks & present[:, None, None]
+
+
+def chosen_maps(found: TextMasks, codes: Tensor, codec: FeatureCodec, *, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """Smoothed relevancy, and cosine of feature and text, of the chosen level of each text, shape [P, H, W] both.
+
+    Arguments as of `PresenceGate.passing`.
+    """
+    chosen = found.level, torch.arange(len(texts), device=texts.device)
+    similar = (codec.decode(signed(codes)) @ texts.T).movedim(-1, 1)
+    return found.relevancy[chosen], similar[chosen]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from fourd_ros.model_io.folder import ModelFolder
 from fourd_ros.model_io.loading import load_component
 from fourd_ros.scene_language.conversion import CODEC
 from fourd_ros.scene_language.feature_codec import FeatureCodec
-from fourd_ros.scene_language.presence import PresenceGate
+from fourd_ros.scene_language.presence import PresenceGate, chosen_maps
 from fourd_ros.scene_language.relevancy import NEGATIVES, find_texts
 from fourd_ros.scene_language.text_encoder import TextEncoder
 from fourd_ros.scene_language.word_vectors import WordVectors
@@ -23,6 +23,10 @@ from fourd_ros.strict_json import read_object
 
 TEXTS_FILE = "texts.json"
 """Beside the networks of a model."""
+
+MaskRule = Literal["stretched", "sure"]
+"""What is in the mask of a text that is present. ``stretched``: the protocol of 4D LangSplat, what is most relevant in
+this frame. ``sure``: the pixels that reach the limits of the gate."""
 
 REMEMBERED = 256
 """Texts whose embeddings are kept, so that a standing query is encoded once."""
@@ -37,12 +41,14 @@ class ModelTexts:
         negatives: see `find_texts`.
         texts: that it was taught to tell apart.
         gate: what makes a text present.
+        masks: see `MaskRule`.
     """
 
     encoder: str
     negatives: tuple[str, ...] = NEGATIVES
     texts: tuple[str, ...] = ()
     gate: PresenceGate = field(default_factory=PresenceGate)
+    masks: MaskRule = "stretched"
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Self:
@@ -59,6 +65,7 @@ class ModelTexts:
                 negatives=_negatives(found["negatives"]),
                 texts=tuple(map(_text, found.get("texts", ()))),
                 gate=_gate(found.get("gate", {})),
+                masks=_rule(found.get("masks", "stretched")),
             )
         except (KeyError, TypeError, AttributeError, InvalidInput) as error:
             raise InvalidModel(f"'{path}' does not name an encoder, its negatives and limits: {error!r}") from error
@@ -67,6 +74,29 @@ class ModelTexts:
     def content(self) -> bytes:
         """Of ``texts.json``."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextMaps:
+    """What a frame says of P texts, before any limit.
+
+    Args:
+        relevancy: smoothed, of the most relevant level, 0..1, shape [P, H, W].
+        similarity: cosine of feature and text at that level, shape [P, H, W].
+        level: that level, shape [P].
+        stretched: masks of the protocol of 4D LangSplat, never empty, shape [P, H, W].
+    """
+
+    relevancy: Tensor
+    similarity: Tensor
+    level: Tensor
+    stretched: Tensor
+
+    def masks(self, gate: PresenceGate, rule: MaskRule) -> tuple[Tensor, Tensor]:
+        """Which texts are there, shape [P], and where, shape [P, H, W]; nowhere for one that is not there."""
+        sure = gate.reached(self.relevancy, self.similarity)
+        present = sure.flatten(1).sum(dim=1) >= gate.pixels
+        return present, (self.stretched if rule == "stretched" else sure) & present[:, None, None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,9 +187,7 @@ class TextSearch:
         Raises:
             InvalidInput: features of another shape, no text, or one that `checked_texts` refuses.
         """
-        numbers = self.codec.sizes.decoder[0]
-        if features.ndim not in (4, 5) or features.shape[-3] != numbers:
-            raise InvalidInput(f"features {list(features.shape)}; needed are [levels, {numbers}, H, W] or S times that")
+        self._check(features, (4, 5))
         if features.ndim == 4:
             return self._frame(features, texts, gate)
         frames = [self._frame(frame, texts, gate) for frame in features]
@@ -173,12 +201,24 @@ class TextSearch:
             level=torch.stack([frame.level for frame in frames]),
         )
 
-    def _frame(self, features: Tensor, texts: Sequence[str], gate: PresenceGate | None) -> FoundTexts:
+    @torch.inference_mode()
+    def maps(self, features: Tensor, texts: Sequence[str]) -> TextMaps:
+        """Relevancy and similarity in a frame; arguments and errors as of `search`."""
+        self._check(features, (4,))
         codes, wanted = features.movedim(1, -1), self.embeddings(texts)
         found = find_texts(codes, self.codec, texts=wanted, negatives=self.embeddings(self.told.negatives))
-        present, masks = (gate or self.told.gate).masks(found, codes, self.codec, texts=wanted)
-        chosen = found.relevancy[found.level, torch.arange(len(wanted), device=wanted.device)]
-        return FoundTexts(texts=tuple(texts), present=present, masks=masks, relevancy=chosen, level=found.level)
+        relevancy, similarity = chosen_maps(found, codes, self.codec, texts=wanted)
+        return TextMaps(relevancy=relevancy, similarity=similarity, level=found.level, stretched=found.masks)
+
+    def _frame(self, features: Tensor, texts: Sequence[str], gate: PresenceGate | None) -> FoundTexts:
+        maps = self.maps(features, texts)
+        present, masks = maps.masks(gate or self.told.gate, self.told.masks)
+        return FoundTexts(texts=tuple(texts), present=present, masks=masks, relevancy=maps.relevancy, level=maps.level)
+
+    def _check(self, features: Tensor, axes: tuple[int, ...]) -> None:
+        numbers = self.codec.sizes.decoder[0]
+        if features.ndim not in axes or features.shape[-3] != numbers:
+            raise InvalidInput(f"features {list(features.shape)}; needed are [levels, {numbers}, H, W] or S times that")
 
     def _encoded(self, text: str) -> Tensor:
         return torch.from_numpy(self.encoder.encode([text])[0]).to(self._device)
@@ -194,6 +234,13 @@ def _negatives(found: Any) -> tuple[str, ...]:
     if not found:
         raise TypeError("no negatives; needed is at least one")
     return tuple(map(_text, found))
+
+
+def _rule(found: Any) -> MaskRule:
+    if found not in get_args(MaskRule):
+        raise TypeError(f"masks are {found!r}; there are {get_args(MaskRule)}")
+    rule: MaskRule = found
+    return rule
 
 
 def _gate(found: Any) -> PresenceGate:
