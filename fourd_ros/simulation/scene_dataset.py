@@ -18,7 +18,7 @@ from fourd_ros.simulation.scene_splits import find_scene_split
 from fourd_ros.strict_json import read_object
 from fourd_ros.whole_file import write_whole
 
-DISTRIBUTION = 1
+DISTRIBUTION = 2
 """Counts up whenever the same seed gives another sequence."""
 
 SEQUENCES_PER_SHARD = 16

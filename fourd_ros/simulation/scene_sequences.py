@@ -15,7 +15,7 @@ from fourd_ros.geometry.transforms import apply, look_at, to_quaternion
 from fourd_ros.simulation.appearance import Colour
 from fourd_ros.simulation.cameras import CameraSpec, to_mujoco
 from fourd_ros.simulation.rendering import Image
-from fourd_ros.simulation.scene import WORKSPACE, SceneSpec, TableSpec
+from fourd_ros.simulation.scene import SceneSpec, TableSpec
 from fourd_ros.simulation.scene_splits import SceneSplit, find_scene_split, recoloured
 from fourd_ros.simulation.simulator import Simulator
 from fourd_ros.simulation.tabletop import STEPS, SUBSTEP, SUBSTEPS, Performance, perform_tabletop
@@ -28,13 +28,14 @@ RATE = 1 / (SUBSTEP * SUBSTEPS)
 EVERYWHERE = (("table", TABLE), ("floor", FLOOR), ("wall", WALL), ("robot", ROBOT))
 
 _FINGERS = ("panda_leftfinger", "panda_rightfinger")
+_HIDDEN_GROUP = 5
 _OPEN_SHARE = 0.15
 _MOVED, _TURNED = 0.002, 0.05  # in a substep [m, rad]
 _ROBOT_MOVED = 0.01
 _FLAT, _UNDER_TABLE, _FLOOR_BELOW = 0.006, -0.05, -0.7
 _COLOURED_LAMPS = 0.5
-_AZIMUTH, _SWEEP, _ELEVATION, _RISE = 2.2, 0.7, (0.35, 1.1), 0.25
-_DISTANCE, _APPROACH, _TARGET_SHIFT = (0.4, 1.3), 0.25, 0.12
+_AZIMUTH, _SWEEP, _ELEVATION, _RISE = 1.8, 0.7, (0.35, 1.1), 0.25
+_DISTANCE, _APPROACH, _TARGET_SHIFT, _TARGET_OFF = (0.42, 0.95), 0.2, 0.1, 0.15
 _VERTICAL_FOV, _SHAKE = (0.6, 1.2), 0.006
 
 
@@ -69,9 +70,29 @@ def film_sequence(seed: int, split: str, options: SequenceOptions) -> tuple[Scen
         InvalidDataset: there is no such split.
         MissingDependency: no OpenGL library is installed.
     """
+    return _film(seed, split, options, fixed=False, robot=True)
+
+
+def film_fixed(
+    seed: int, split: str, options: SequenceOptions, *, robot: bool = True
+) -> tuple[SceneFacts, SceneFrames]:
+    """As `film_sequence`, from a camera that stays where it begins.
+
+    Args:
+        seed: of the scene.
+        split: it belongs to.
+        options: how it is filmed.
+        robot: False leaves the robot out of the pictures; what it carries moves as if by itself.
+    """
+    return _film(seed, split, options, fixed=True, robot=robot)
+
+
+def _film(
+    seed: int, split: str, options: SequenceOptions, *, fixed: bool, robot: bool
+) -> tuple[SceneFacts, SceneFrames]:
     wanted = find_scene_split(split)
     rng = np.random.default_rng((seed, 5))
-    path, fov = _camera_path(rng, options.frames)
+    fov = float(rng.uniform(*_VERTICAL_FOV))
     with perform_tabletop(
         seed,
         wanted.tabletop,
@@ -80,7 +101,12 @@ def film_sequence(seed: int, split: str, options: SequenceOptions) -> tuple[Scen
         height=options.height,
         shadows=options.shadows,
     ) as performance:
+        if not robot:
+            _hide_robot(performance.simulator)
         things = _things(performance.simulator)
+        path = _camera_path(rng, options.frames, about=_somewhere(performance, rng))
+        if fixed:
+            path = np.repeat(path[:1], options.frames, axis=0)
         facts = SceneFacts(name=f"{seed:010d}", behaviour=performance.behaviour, rate=RATE, things=things)
         return facts, _frames(performance, path)
 
@@ -101,8 +127,14 @@ def _lamp_colour(rng: np.random.Generator) -> Colour:
     return red, green, blue
 
 
-def _camera_path(rng: np.random.Generator, frames: int) -> tuple[FloatArray, float]:
-    """``T_world_camera`` [F, 4, 4] of a camera that sweeps around a place on the table, and its field of view [rad]."""
+def _somewhere(performance: Performance, rng: np.random.Generator) -> FloatArray:
+    """Where one of the things is when it begins, shape [3]."""
+    poses = performance.object_poses[performance.first]
+    return np.asarray(poses[rng.integers(len(poses)), :3, 3])
+
+
+def _camera_path(rng: np.random.Generator, frames: int, *, about: FloatArray) -> FloatArray:
+    """``T_world_camera`` [F, 4, 4] of a camera that sweeps around a place."""
 
     def course(begin: float, change: float) -> FloatArray:
         """From `begin` on by up to `change`, with a slow swing."""
@@ -113,14 +145,13 @@ def _camera_path(rng: np.random.Generator, frames: int) -> tuple[FloatArray, flo
     azimuth = course(rng.uniform(-_AZIMUTH, _AZIMUTH), _SWEEP)
     elevation = course(rng.uniform(*_ELEVATION), _RISE).clip(*_ELEVATION)
     distance = course(rng.uniform(*_DISTANCE), _APPROACH).clip(*_DISTANCE)
-    middle = (*(rng.uniform(*bounds) for bounds in WORKSPACE), rng.uniform(0.0, 0.2))
+    middle = about + rng.uniform(-_TARGET_OFF, _TARGET_OFF, 3) * (1, 1, 0.5)
     target = np.stack([course(one, _TARGET_SHIFT) for one in middle], axis=1)
     away = np.stack(
         [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)], axis=1
     )
     eyes = target + distance[:, None] * away + rng.normal(0, _SHAKE, (frames, 3))
-    poses = np.stack([look_at(eye, seen, (0, 0, 1)) for eye, seen in zip(eyes, target, strict=True)])
-    return poses, float(rng.uniform(*_VERTICAL_FOV))
+    return np.stack([look_at(eye, seen, (0, 0, 1)) for eye, seen in zip(eyes, target, strict=True)])
 
 
 def _things(simulator: Simulator) -> tuple[SceneThing, ...]:
@@ -131,6 +162,13 @@ def _things(simulator: Simulator) -> tuple[SceneThing, ...]:
         labels += [fixture.label, fixture.kind]
     numbered = [*((label, number) for number, label in enumerate(labels, start=1)), *EVERYWHERE]
     return tuple(SceneThing(number=number, label=label, category=label.split()[-1]) for label, number in numbered)
+
+
+def _hide_robot(simulator: Simulator) -> None:
+    """Put its geometry into a group that is not drawn."""
+    model = simulator.model
+    root = model.body_rootid[model.body(_FINGERS[0]).id]
+    model.geom_group[model.body_rootid[model.geom_bodyid] == root] = _HIDDEN_GROUP
 
 
 def _frames(performance: Performance, path: FloatArray) -> SceneFrames:
