@@ -42,7 +42,7 @@ REQUIRES = [
 ]
 ROS_WHEELS = ["ros-kilted-common-interfaces", "ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp"]
 TORCH = ["torch>=2.6"]
-MODELS = [*TORCH, "numba"]
+MODELS = [*TORCH, "fast-simplification", "numba", "scikit-image"]
 REMOTE = ["msgpack", "websockets>=15"]
 EXTRAS = {
     "onnx": ["onnxruntime"],  # of these three only one: they bring the same modules
