@@ -10,7 +10,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, rms_norm, scaled_dot_product_attention
 
 HEAD_EPS = 1e-6
 
@@ -38,7 +38,7 @@ class Groups:
         if self.order is not None:
             given = [each.index_select(0, self.order) for each in given]
         counts = [count * size for count, size in self.runs]
-        parts = zip(*(each.split(counts) for each in given), self.runs, strict=True)
+        parts = zip(*(torch.split(each, counts) for each in given), self.runs, strict=True)
         found = torch.cat([_attend_joined(*three, size=size) for *three, (_, size) in parts])
         return found if self.order is None else torch.empty_like(found).index_copy(0, self.order, found)
 
@@ -46,9 +46,12 @@ class Groups:
 def _attend_joined(queries: Tensor, keys: Tensor, values: Tensor, *, size: int) -> Tensor:
     if size == 1:
         return scaled_dot_product_attention(queries, keys, values)
-    joined = (each.unflatten(0, (-1, size)).transpose(1, 2).flatten(2, 3) for each in (queries, keys, values))
-    found = scaled_dot_product_attention(*joined)
-    return found.unflatten(2, (size, -1)).transpose(1, 2).flatten(0, 1)
+
+    def join(heads: Tensor) -> Tensor:
+        return torch.unflatten(heads, 0, (-1, size)).transpose(1, 2).flatten(2, 3)
+
+    found = scaled_dot_product_attention(join(queries), join(keys), join(values))
+    return torch.unflatten(found, 2, (size, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class WideNorm(nn.LayerNorm):
@@ -115,7 +118,7 @@ class Attention(nn.Module):
         return self.to_out[0].bias  # type: ignore[return-value]
 
     def _heads(self, joined: Tensor) -> Tensor:
-        return joined.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return torch.unflatten(joined, -1, (self.heads, -1)).transpose(1, 2)
 
     def _out(self, found: Tensor) -> Tensor:
         out: Tensor = self.to_out[0](found.transpose(1, 2).flatten(2))
@@ -127,11 +130,17 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        first = nn.Module()
-        first.proj = nn.Linear(channels, 4 * channels)
-        self.net = nn.ModuleList([first, nn.GELU(), nn.Linear(4 * channels, channels)])
+        self.net = nn.Sequential(_Widening(channels), nn.Identity(), nn.Linear(4 * channels, channels))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        first, gelu, last = self.net
-        out: Tensor = last(gelu(first.proj(tokens)))
+        out: Tensor = self.net(tokens)
         return out
+
+
+class _Widening(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, 4 * channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return gelu(self.proj(tokens))

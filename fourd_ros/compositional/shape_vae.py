@@ -56,22 +56,9 @@ class ShapeVae(nn.Module):
     def __init__(self, sizes: VaeSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        channels = sizes.in_channels * (1 + 2 * sizes.embed_frequency)
-        heads, inside, outside = sizes.num_attention_heads, sizes.width_encoder, sizes.width_decoder
-        self.encoder, self.decoder = nn.Module(), nn.Module()
-        self.encoder.proj_in = nn.Linear(channels + 3, inside)
-        self.encoder.blocks = nn.ModuleList(
-            [_Block(inside, heads, cross=True), *(_Block(inside, heads) for _ in range(sizes.num_layers_encoder))]
-        )
-        self.encoder.norm_out = nn.LayerNorm(inside)
-        self.quant = nn.Linear(inside, 2 * sizes.latent_channels)
-        self.post_quant = nn.Linear(sizes.latent_channels, outside)
-        self.decoder.blocks = nn.ModuleList(
-            [*(_Block(outside, heads) for _ in range(sizes.num_layers_decoder)), _Block(outside, heads, cross=True)]
-        )
-        self.decoder.proj_query = nn.Linear(channels, outside)
-        self.decoder.norm_out = nn.LayerNorm(outside)
-        self.decoder.proj_out = nn.Linear(outside, 1)
+        self.encoder, self.decoder = _Encoder(sizes), _Decoder(sizes)
+        self.quant = nn.Linear(sizes.width_encoder, 2 * sizes.latent_channels)
+        self.post_quant = nn.Linear(sizes.latent_channels, sizes.width_decoder)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -121,12 +108,7 @@ class ShapeVae(nn.Module):
 
     def moments(self, queries: Tensor, seen: Tensor) -> Tensor:
         """Means and logarithms of variances [B, T, 2 C] of tokens that saw all points; features as `point_features`."""
-        encoder = self.encoder
-        cross, *blocks = encoder.blocks  # type: ignore[misc]
-        tokens = cross.look(encoder.proj_in(queries), *cross.remember(encoder.proj_in(seen)))  # type: ignore[operator, union-attr]
-        for block in blocks:
-            tokens = block(tokens)  # type: ignore[operator]
-        out: Tensor = self.quant(encoder.norm_out(tokens))  # type: ignore[operator]
+        out: Tensor = self.quant(self.encoder(queries, seen))
         return out
 
     @staticmethod
@@ -153,23 +135,18 @@ class ShapeVae(nn.Module):
 
     def shape_tokens(self, latents: Tensor) -> Tensor:
         """Tokens of shapes that places look at, shape [B, T, width]."""
-        tokens: Tensor = self.post_quant(latents)
-        for block in self.decoder.blocks[:-1]:  # type: ignore[index]
-            tokens = block(tokens)
-        return tokens
+        return self.decoder.shape_tokens(self.post_quant(latents))
 
     def shape_memory(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, h, T, d] that places look at."""
-        remembered: tuple[Tensor, Tensor] = self.decoder.blocks[-1].remember(self.shape_tokens(latents))  # type: ignore[index, operator, union-attr]
+        remembered: tuple[Tensor, Tensor] = self.decoder.look_block.remember(self.shape_tokens(latents))
         return remembered
 
     def values_of(self, memory: tuple[Tensor, Tensor], queries: Tensor) -> Tensor:
         """Fields [B, Q] at places [B, Q, 3] of shapes that were decoded."""
-        decoder = self.decoder
         waves = place_waves(queries, self.sizes).to(self.quant.weight.dtype)
-        tokens = decoder.blocks[-1].look(decoder.proj_query(waves), *memory)  # type: ignore[index, operator, union-attr]
-        outside: Tensor = decoder.proj_out(decoder.norm_out(tokens))  # type: ignore[operator]
-        return -outside[..., 0]
+        out: Tensor = -self.decoder(waves, *memory)[..., 0]
+        return out
 
 
 class ShapeField:
@@ -192,41 +169,99 @@ class ShapeField:
         with torch.inference_mode():
             parts = [
                 self._vae.values_of(self._memory, part.to(device)[None])[0].float()
-                for part in queries.split(self._chunk)
+                for part in torch.split(queries, self._chunk)
             ]
         return torch.cat(parts) if parts else torch.zeros(0, device=device)
 
 
-class _Block(nn.Module):
-    """Attention to tokens of the same kind or, in a cross block, to others, and two layers, each normalised before."""
+class _Encoder(nn.Module):
+    """Tokens of some points look at all points, then at each other."""
 
-    def __init__(self, channels: int, heads: int, *, cross: bool = False) -> None:
+    def __init__(self, sizes: VaeSizes) -> None:
         super().__init__()
-        if cross:
-            self.norm2 = nn.LayerNorm(channels)
-            self.attn2 = Attention(channels, heads, normed=False)
-            self.attn2.norm_cross = nn.LayerNorm(channels)
-        else:
-            self.norm1 = nn.LayerNorm(channels)
-            self.attn1 = Attention(channels, heads, normed=False)
-        self.norm3 = nn.LayerNorm(channels)
+        width, heads = sizes.width_encoder, sizes.num_attention_heads
+        self.proj_in = nn.Linear(_waves(sizes) + 3, width)
+        blocks = [_SelfBlock(width, heads) for _ in range(sizes.num_layers_encoder)]
+        self.blocks = nn.ModuleList([_CrossBlock(width, heads), *blocks])
+        self.norm_out = nn.LayerNorm(width)
+
+    def forward(self, queries: Tensor, seen: Tensor) -> Tensor:
+        look_block: Any = self.blocks[0]
+        tokens = look_block(self.proj_in(queries), *look_block.remember(self.proj_in(seen)))
+        for block in self.blocks[1:]:
+            tokens = block(tokens)
+        out: Tensor = self.norm_out(tokens)
+        return out
+
+
+class _Decoder(nn.Module):
+    """Tokens of a shape look at each other; places look at them and at nothing else."""
+
+    def __init__(self, sizes: VaeSizes) -> None:
+        super().__init__()
+        width, heads = sizes.width_decoder, sizes.num_attention_heads
+        blocks = [_SelfBlock(width, heads) for _ in range(sizes.num_layers_decoder)]
+        self.blocks = nn.ModuleList([*blocks, _CrossBlock(width, heads)])
+        self.proj_query = nn.Linear(_waves(sizes), width)
+        self.norm_out = nn.LayerNorm(width)
+        self.proj_out = nn.Linear(width, 1)
+
+    @property
+    def look_block(self) -> Any:
+        return self.blocks[-1]
+
+    def shape_tokens(self, tokens: Tensor) -> Tensor:
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        return tokens
+
+    def forward(self, waves: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        out: Tensor = self.proj_out(self.norm_out(self.look_block(self.proj_query(waves), keys, values)))
+        return out
+
+
+class _SelfBlock(nn.Module):
+    """Attention to each other and two layers, each normalised before."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm3 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attn1 = Attention(channels, heads, normed=False)
         self.ff = FeedForward(channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Of a self block."""
-        return self._forward_on(tokens + self.attn1.within(self.norm1(tokens), None))
-
-    def remember(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a cross block: keys and values of the tokens that will be looked at."""
-        return self.attn2.remember(self.attn2.norm_cross(seen))  # type: ignore[operator]
-
-    def look(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Of a cross block: tokens that looked at what was remembered."""
-        return self._forward_on(tokens + self.attn2.at(self.norm2(tokens), keys, values))
-
-    def _forward_on(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attn1.within(self.norm1(tokens), None)
         out: Tensor = tokens + self.ff(self.norm3(tokens))
         return out
+
+
+class _CrossBlock(nn.Module):
+    """Attention to other tokens, which are normalised too, and two layers."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.norm2, self.norm3 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attn2 = _NormedAttention(channels, heads, normed=False)
+        self.ff = FeedForward(channels)
+
+    def remember(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the tokens that will be looked at."""
+        return self.attn2.remember(self.attn2.norm_cross(seen))
+
+    def forward(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        tokens = tokens + self.attn2.at(self.norm2(tokens), keys, values)
+        out: Tensor = tokens + self.ff(self.norm3(tokens))
+        return out
+
+
+class _NormedAttention(Attention):
+    def __init__(self, channels: int, heads: int, *, normed: bool) -> None:
+        super().__init__(channels, heads, normed=normed)
+        self.norm_cross = nn.LayerNorm(channels)
+
+
+def _waves(sizes: VaeSizes) -> int:
+    return sizes.in_channels * (1 + 2 * sizes.embed_frequency)
 
 
 def place_waves(places: Tensor, sizes: VaeSizes) -> Tensor:

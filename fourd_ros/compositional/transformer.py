@@ -141,7 +141,7 @@ class CompositionalTransformer(nn.Module):
 
         def memory(number: int) -> tuple[Tensor, Tensor]:
             shown = self.sizes.enable_global_cross_attn if number in grouped else self.sizes.enable_local_cross_attn
-            remembered: tuple[Tensor, Tensor] = self.blocks[number].attn2.remember(image_tokens)  # type: ignore[union-attr, operator]
+            remembered = self._remembered(number, image_tokens)
             return remembered if shown else (remembered[0][:0], remembered[1][:0])
 
         return self._run(latents, self.time_token(timestep), added, memory, layer)
@@ -235,11 +235,11 @@ class CompositionalTransformer(nn.Module):
             memory.layers.__getitem__,
             layer,
         )
-        return velocities.unflatten(0, (copies, rows, columns))
+        return torch.unflatten(velocities, 0, (copies, rows, columns))
 
     def remember(self, image_tokens: Tensor) -> ImageMemory:
         """What every block will look at of images [B, K, E]."""
-        return ImageMemory([block.attn2.remember(image_tokens) for block in self.blocks])  # type: ignore[union-attr, operator, misc]
+        return ImageMemory([self._remembered(number, image_tokens) for number in range(len(self.blocks))])
 
     def time_token(self, timestep: Tensor) -> Tensor:
         """The token of times [N], shape [N, width]."""
@@ -268,6 +268,11 @@ class CompositionalTransformer(nn.Module):
         out: Tensor = self.proj_out(self.norm_out(tokens)[:, 1:])
         return out
 
+    def _remembered(self, number: int, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        block: Any = self.blocks[number]
+        remembered: tuple[Tensor, Tensor] = block.attn2.remember(image_tokens)
+        return remembered
+
     def _block(self, block: nn.Module, *given: Any) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
             again: Tensor = checkpoint(block, *given, use_reentrant=False)
@@ -294,11 +299,11 @@ class CompositionalTransformer(nn.Module):
         if needed > embedding.num_embeddings:
             things = {"part": "objects", "frame": "frames"}[table]
             raise TooLarge(f"{needed} {things} at once; the model can tell {embedding.num_embeddings} of them apart")
-        return added + embedding(row)
+        return torch.add(added, embedding(row))
 
     def _mark(self, kind: str, added: Tensor) -> Tensor:
         embedding: nn.Embedding | None = getattr(self, f"{kind}_embedding")
-        return added if embedding is None else added + embedding.weight[0]
+        return added if embedding is None else torch.add(added, embedding.weight[0])
 
 
 class _MixedGroups:
