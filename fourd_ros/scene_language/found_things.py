@@ -114,7 +114,7 @@ def find_things(
         found = search.search(frame.features.float(), [text], gate=gate)
         mask, relevancy = found.masks[0].cpu().numpy(), found.relevancy[0].cpu().numpy()
         seen = sightings(frame, mask, relevancy, place=place, limit=limit, least_pixels=least_pixels)
-        chains = _joined(chains, seen)
+        chains = joined(chains, seen)
     return sorted(chains, key=lambda thing: -thing.relevancy)
 
 
@@ -153,8 +153,13 @@ def sightings(
     return sorted(found, key=lambda one: -one.relevancy)
 
 
-def _joined(chains: list[FoundThing], seen: Sequence[Sighting]) -> list[FoundThing]:
-    """Things with the sightings of a frame that is older than theirs: each goes to the nearest that it touches."""
+def joined(chains: list[FoundThing], seen: Sequence[Sighting]) -> list[FoundThing]:
+    """Things with the sightings of a frame that is older than theirs: each goes to the nearest that it touches.
+
+    Args:
+        chains: what newer frames showed.
+        seen: of the older frame.
+    """
     free, result = list(range(len(chains))), list(chains)
     for one in seen:
         near = [place for place in free if chains[place].first.touches(one)]

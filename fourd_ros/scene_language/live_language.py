@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fourd_ros.errors import InvalidModel, InvalidParameter
+from fourd_ros.errors import InvalidCamera, InvalidModel, InvalidParameter
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import invert
 from fourd_ros.scene_language.camera_view import CameraView
@@ -149,7 +149,7 @@ class LiveLanguage:
 
         Raises:
             InvalidImage: no 8-bit colours, or images that do not fit the camera.
-            InvalidCamera: a camera with distortion.
+            InvalidCamera: a camera with distortion; or there is no calibration, and the network does not know either.
         """
         began = time.perf_counter()
         if not self.continues(rgb.shape[1], rgb.shape[0], camera):
@@ -170,7 +170,7 @@ class LiveLanguage:
         frame = LiveFrame(
             stamp_ns=stamp_ns,
             view=view,
-            camera=_camera_of(said, view),
+            camera=view.seen if view.calibrated else self._guess(said),
             rgb=np.rint(255 * images[0].transpose(1, 2, 0)).astype(np.uint8),
             T_world_camera=invert(T_camera_first),
             depth=said.depth[0].float().cpu().numpy(),
@@ -188,6 +188,7 @@ class LiveLanguage:
         self._scale.forget()
         self._T_first_world: FloatArray | None = None
         self._language_after_ns: int | None = None
+        self._guessed: PinholeCamera | None = None
 
     def _view_of(self, width: int, height: int, camera: PinholeCamera | None) -> CameraView:
         side = self._model.geometry.sizes.img_size
@@ -204,16 +205,18 @@ class LiveLanguage:
         features: Tensor = self._model.language(said.tokens, size=said.tokens.image_size).features[0, 0]
         return features.half()
 
+    def _guess(self, said: GeometryFrame) -> PinholeCamera:
+        """The camera that the network sees; that of earlier frames where it says that a field of view is zero."""
+        height, width = said.tokens.image_size
+        K = decode_intrinsics(said.pose[0].float().cpu().numpy(), height=height, width=width)
+        if np.isfinite(K).all():
+            self._guessed = PinholeCamera(width=width, height=height, K=K)
+        if self._guessed is None:
+            raise InvalidCamera("no calibration, and the network sees no field of view; give the camera_info")
+        return self._guessed
+
     def _from_first(self, T_camera_world: FloatArray) -> FloatArray:
         """In the first camera exactly; the network says nearly that of the first frame itself."""
         if self._T_first_world is None:
             self._T_first_world = T_camera_world
         return T_camera_world @ invert(self._T_first_world)
-
-
-def _camera_of(said: GeometryFrame, view: CameraView) -> PinholeCamera:
-    if view.calibrated:
-        return view.seen
-    height, width = said.tokens.image_size
-    K = decode_intrinsics(said.pose[0].float().cpu().numpy(), height=height, width=width)
-    return PinholeCamera(width=width, height=height, K=K)
