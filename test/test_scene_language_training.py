@@ -1,6 +1,7 @@
 """From filmed sequences through the real command to a folder that answers; and what is trained for, by itself."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from fourd_ros.scene_language.word_vectors import WordVectors
 from fourd_ros.simulation.scene_dataset import record_scenes
 from fourd_ros.simulation.scene_sequences import SequenceOptions
 from fourd_ros.simulation.scene_splits import scene_seeds
-from fourd_ros.training.scene_language import TEXTS_FILE, SceneLanguageConfig, SceneLanguageTask, say, targets
+from fourd_ros.training.scene_language import TEXTS_FILE, SceneLanguageConfig, SceneLanguageTask, drawn, say, targets
 from fourd_ros.training.scene_objective import camera_loss, confident_loss, words_loss
-from fourd_ros.training.scene_samples import MAX_THINGS, SceneSamples, texts_of
+from fourd_ros.training.scene_samples import EVERYWHERE, MAX_THINGS, SceneSamples, texts_of
 from fourd_ros.training.scene_validation import scene_errors
 
 HEIGHT, WIDTH, FRAMES = 28, 42, 3
@@ -114,7 +115,25 @@ def test_a_sample_fits_together(samples: SceneSamples) -> None:
     for place, thing in enumerate(facts.things):
         np.testing.assert_array_equal(sample["codes"][0, 1, place], samples.codes[thing.label])
         np.testing.assert_array_equal(sample["codes"][0, 2, place], samples.codes[thing.category])
-    assert set(np.unique(sample["weight"])) <= {0.0, 1.0, 7.0} and sample["thing"].max() < MAX_THINGS
+    assert sample["thing"].max() < MAX_THINGS and (sample["named"] == 1).all()
+
+
+def test_some_frames_have_maps_and_their_important_pixels_are_drawn_more_often(samples: SceneSamples) -> None:
+    whole: Any = replace(samples, pixels=20000).sample(1, np.random.default_rng(0))
+    some: Any = replace(samples, mapped=2, pixels=50).sample(1, np.random.default_rng(0))
+    mapped = some["mapped"]
+    assert len(mapped) == 2 and some["depth"].shape == (2, HEIGHT, WIDTH) and some["pixels"].shape == (2, 50)
+    assert some["images"].shape == whole["images"].shape
+    np.testing.assert_array_equal(some["pose"], whole["pose"])
+    for name in ("depth", "points", "codes", "thing"):
+        np.testing.assert_array_equal(some[name], whole[name][mapped])
+    things = len(samples.shards.facts(1).things) - len(EVERYWHERE)
+    for frame in range(FRAMES):
+        place = whole["thing"][frame].ravel()
+        weight = np.where(place < things, 7.0, np.where(place < MAX_THINGS - 1, 1.0, 0.0))
+        share = np.bincount(whole["pixels"][frame], minlength=weight.size) / 20000
+        assert (share[weight == 0] == 0).all()
+        assert share[place < things].sum() == pytest.approx(weight[place < things].sum() / weight.sum(), abs=0.02)
 
 
 def test_samples_that_cannot_be_are_refused(samples: SceneSamples) -> None:
@@ -129,10 +148,21 @@ def test_codes_of_pixels_are_those_of_their_things(samples: SceneSamples) -> Non
     rows: Any = [samples.sample(index, np.random.default_rng(0)) for index in range(2)]
     batch = {name: torch.stack([torch.as_tensor(row[name]) for row in rows]) for name in rows[0]}
     found = targets(batch)
-    assert found.shape == (2, FRAMES, 3, 12, HEIGHT, WIDTH)
-    for row, frame, level, y, x in ((0, 0, 1, 5, 9), (1, 2, 0, 27, 41), (1, 1, 2, 0, 0)):
-        place = rows[row]["thing"][frame, y, x]
-        np.testing.assert_array_equal(found[row, frame, level, :, y, x], rows[row]["codes"][frame, level, place])
+    assert found.shape == (2, FRAMES, 3, 12, samples.pixels)
+    for row, frame, level, number in ((0, 0, 1, 5), (1, 2, 0, 1023), (1, 1, 2, 0)):
+        place = rows[row]["thing"][frame].ravel()[rows[row]["pixels"][frame, number]]
+        np.testing.assert_array_equal(found[row, frame, level, :, number], rows[row]["codes"][frame, level, place])
+    maps = _maps(batch)
+    torch.testing.assert_close(drawn(maps, batch["pixels"]), found)
+
+
+def _maps(batch: Any) -> torch.Tensor:
+    """The codes of all pixels, shape [B, S, 3, c, H, W]."""
+    rows = [
+        torch.stack([codes[:, place].movedim(-1, 1) for codes, place in zip(sample, places, strict=True)])
+        for sample, places in zip(batch["codes"], batch["thing"], strict=True)
+    ]
+    return torch.stack(rows)
 
 
 def test_losses_are_of_each_sample_and_least_at_the_truth(samples: SceneSamples) -> None:
@@ -155,18 +185,18 @@ def test_losses_are_of_each_sample_and_least_at_the_truth(samples: SceneSamples)
     torch.testing.assert_close(loss, torch.full((2,), 0.6 / 1.6 * 2.5 * per_number))
 
     true = targets(batch)
-    exact = words_loss(true, true, batch["weight"], distance=1.0, angle=1.0)
+    exact = words_loss(true, true, batch["named"], distance=1.0, angle=1.0)
     torch.testing.assert_close(exact, torch.zeros(2), atol=1e-5, rtol=0)
-    opposite = words_loss(-true, true, batch["weight"], distance=0.0, angle=1.0)
+    opposite = words_loss(-true, true, batch["named"], distance=0.0, angle=1.0)
     torch.testing.assert_close(opposite, torch.full((2,), 2.0), atol=1e-4, rtol=0)
-    nobody = words_loss(-true, true, torch.zeros_like(batch["weight"]), distance=1.0, angle=1.0)
+    nobody = words_loss(-true, true, torch.zeros_like(batch["named"]), distance=1.0, angle=1.0)
     assert torch.equal(nobody, torch.zeros(2))
 
 
 def test_errors_of_the_truth_are_none_and_those_of_a_still_camera_are_known(samples: SceneSamples) -> None:
     sample: Any = samples.sample(0, np.random.default_rng(0))
     batch = {name: torch.as_tensor(value)[None] for name, value in sample.items()}
-    depth, features = batch["depth"][0], targets(batch)[0]
+    depth, features = batch["depth"][0], _maps(batch)[0]
     errors = scene_errors(2.5 * depth + (depth == 0), batch["pose"][0], features, batch)
     assert errors.abs_rel == pytest.approx(0, abs=1e-5) and errors.abs_rel_constant > 0.02
     assert errors.position == pytest.approx(0, abs=1e-5) and errors.rotation == pytest.approx(0, abs=0.1)
@@ -180,7 +210,7 @@ def test_the_default_network_is_compact_and_every_weight_is_trained() -> None:
     network = SceneLanguageTask(SceneLanguageConfig()).network()
     count = sum(parameter.numel() for parameter in network.parameters())
     assert 5e6 < count < 10e6
-    said = say(network, torch.rand(1, 2, 3, 28, 42))
+    said = say(network, torch.rand(1, 2, 3, 28, 42), torch.tensor([[0, 1]]))
     total = sum(getattr(said, name).sum() for name in vars(said))
     total.backward()
     unused = [name for name, one in network.named_parameters() if one.requires_grad and one.grad is None]

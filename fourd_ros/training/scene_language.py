@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,8 @@ class SceneDataSettings:
     train: Path = setting(Path("out/scenes/train"), "sequences to train on")
     validation: Path = setting(Path("out/scenes/validation"), "sequences held out")
     frames: int = setting(8, "of a sample", minimum=2)
+    mapped: int = setting(3, "of them, drawn anew, whose maps are compared; poses are compared of all", minimum=1)
+    pixels: int = setting(1024, "of a map, drawn by importance, whose words are compared", minimum=1)
     validation_sequences: int = setting(32, "sequences that are validated on", minimum=1)
     things: float = setting(10.0, "importance of pixels of things, against table, floor, walls and robot", minimum=0.0)
     jitter: float = setting(0.15, "how far brightness and colours stray, as a share", minimum=0.0, maximum=0.9)
@@ -99,7 +101,10 @@ class SceneNetwork(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Said:
-    """What the networks say of clips; shapes as in `GeometryFrame` and `LanguageMaps`, with an axis for frames."""
+    """What the networks say of clips: poses of all frames, maps of some.
+
+    Shapes as in `GeometryFrame` and `LanguageMaps`, with an axis for frames.
+    """
 
     poses: Tensor
     depth: Tensor
@@ -110,24 +115,32 @@ class Said:
     colours: Tensor
 
 
-def say(network: SceneNetwork, images: Tensor) -> Said:
-    """Of clips [B, S, 3, H, W], all frames at once; none looks at later ones."""
+def say(network: SceneNetwork, images: Tensor, mapped: Tensor) -> Said:
+    """Of clips, all frames at once; none looks at later ones.
+
+    Args:
+        network: both parts.
+        images: shape [B, S, 3, H, W].
+        mapped: frames with maps, shape [B, M].
+    """
     geometry = network.geometry
     assert geometry.camera_head is not None and geometry.depth_head is not None and geometry.point_head is not None
     tokens = geometry(images)
-    with torch.autocast(images.device.type, enabled=False):  # as StreamVGGT: half precision is too coarse for poses
-        poses = geometry.camera_head(tokens.camera)
-        depth, depth_confidence = depth_and_confidence(geometry.depth_head(tokens))
-        points, points_confidence = points_and_confidence(geometry.point_head(tokens))
-    maps = network.language(tokens)
+    with torch.autocast(images.device.type, enabled=False):  # half precision is too coarse for poses
+        poses = geometry.camera_head(tokens.camera.float())
+    layers = {layer: picked(values, mapped) for layer, values in tokens.layers.items()}
+    some = replace(tokens, layers=layers, camera=picked(tokens.camera, mapped))
+    depth, depth_confidence = depth_and_confidence(geometry.depth_head(some).float())
+    points, points_confidence = points_and_confidence(geometry.point_head(some).float())
+    maps = network.language(some)
     return Said(
         poses=poses,
         depth=depth,
         depth_confidence=depth_confidence,
         points=points,
         points_confidence=points_confidence,
-        features=maps.features,
-        colours=maps.colours,
+        features=maps.features.float(),
+        colours=maps.colours.float(),
     )
 
 
@@ -169,21 +182,28 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
     def dataset(self) -> SceneSamples:
         """Samples of the sequences to train on."""
         data = self.config.data
-        return self._samples(self._training_shards, things=data.things, jitter=data.jitter)
+        return self._samples(self._training_shards, mapped=data.mapped, jitter=data.jitter)
 
     def loss(self, network: nn.Module, batch: Batch) -> Loss:
         """Of cameras, depth, points, words and colours."""
         assert isinstance(network, SceneNetwork)
-        said, weights = say(network, batch["images"]), self.config.loss
+        return self._loss(say(network, batch["images"], batch["mapped"]), batch)
+
+    def _loss(self, said: Said, batch: Batch) -> Loss:
+        weights = self.config.loss
         known = batch["depth"] > 0
         terms = {
             "camera": camera_loss(said.poses, batch["pose"]),
             "depth": confident_loss(said.depth, said.depth_confidence, batch["depth"][..., None], known),
             "points": confident_loss(said.points, said.points_confidence, batch["points"], known),
             "words": words_loss(
-                said.features, targets(batch), batch["weight"], distance=weights.distance, angle=weights.angle
+                drawn(said.features, batch["pixels"]),
+                targets(batch),
+                batch["named"],
+                distance=weights.distance,
+                angle=weights.angle,
             ),
-            "colours": colours_loss(said.colours, batch["images"]),
+            "colours": colours_loss(said.colours, picked(batch["images"], batch["mapped"])),
         }
         shares = {
             "camera": weights.camera,
@@ -201,8 +221,8 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
         losses, errors, pictures = [], [], []
         for number, row in enumerate(self._validation_rows):
             batch = {name: torch.as_tensor(value)[None].to(device) for name, value in row.items()}
-            losses.append(float(self.loss(network, batch).per_sample[0]))
-            said = say(network, batch["images"])
+            said = say(network, batch["images"], batch["mapped"])
+            losses.append(float(self._loss(said, batch).per_sample[0]))
             errors.append(scene_errors(said.depth[0, ..., 0], said.poses[-1, 0], said.features[0], batch))
             if number < SHOWN:
                 pictures.append(picture(said.depth[0, ..., 0], batch))
@@ -264,24 +284,41 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
 
     @cached_property
     def _validation_rows(self) -> list[Mapping[str, NDArray[np.generic]]]:
-        samples = self._samples(self._validation_shards, things=self.config.data.things, jitter=0.0)
+        samples = self._samples(self._validation_shards, mapped=None, jitter=0.0)
         count = min(self.config.data.validation_sequences, len(samples))
         chosen = np.linspace(0, len(samples) - 1, count).astype(int)
         return [samples.sample(int(index), np.random.default_rng(int(index))) for index in chosen]  # type: ignore[misc]
 
-    def _samples(self, shards: SceneShards, *, things: float, jitter: float) -> SceneSamples:
+    def _samples(self, shards: SceneShards, *, mapped: int | None, jitter: float) -> SceneSamples:
+        data = self.config.data
         return SceneSamples(
-            shards=shards, codes=self._codes, frames=self.config.data.frames, things=things, jitter=jitter
+            shards=shards,
+            codes=self._codes,
+            frames=data.frames,
+            mapped=mapped,
+            pixels=data.pixels,
+            things=data.things,
+            jitter=jitter,
         )
 
 
+def picked(values: Tensor, frames: Tensor) -> Tensor:
+    """Some frames [B, M] of [B, S, ...]."""
+    return values[torch.arange(len(values), device=values.device)[:, None], frames]
+
+
+def drawn(maps: Tensor, pixels: Tensor) -> Tensor:
+    """Some pixels [B, M, P] of maps [B, M, levels, c, H, W], shape [B, M, levels, c, P]."""
+    flat = maps.flatten(-2)
+    return flat.gather(-1, pixels[:, :, None, None].expand(*flat.shape[:-1], -1))
+
+
 def targets(batch: Batch) -> Tensor:
-    """Codes of pixels, shape [B, S, 3, c, H, W]."""
-    codes, thing = batch["codes"], batch["thing"]
-    batch_size, frames, height, width = thing.shape
-    places = thing.reshape(batch_size, frames, 1, height * width, 1).expand(-1, -1, codes.shape[2], -1, codes.shape[4])
-    found = torch.gather(codes, 3, places).transpose(-1, -2)
-    return found.reshape(*found.shape[:-1], height, width)
+    """Codes of the drawn pixels, shape [B, M, 3, c, P]."""
+    codes = batch["codes"].transpose(-1, -2)
+    places = batch["thing"].flatten(2).gather(2, batch["pixels"])
+    found: Tensor = codes.gather(-1, places[:, :, None, None].expand(*codes.shape[:-1], -1))
+    return found
 
 
 def _texts(shards: SceneShards) -> frozenset[str]:

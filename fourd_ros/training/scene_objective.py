@@ -57,19 +57,19 @@ def confident_loss(predicted: Tensor, confidence: Tensor, target: Tensor, known:
     return loss
 
 
-def words_loss(features: Tensor, target: Tensor, weight: Tensor, *, distance: float, angle: float) -> Tensor:
-    """Of language features, as `LanguageObjective` has it, but over what is known alone and by importance.
+def words_loss(features: Tensor, target: Tensor, named: Tensor, *, distance: float, angle: float) -> Tensor:
+    """Of language features, as `LanguageObjective` has it, but over drawn pixels alone.
 
     Args:
-        features: shape [B, S, 3, c, H, W].
+        features: shape [B, S, 3, c, P].
         target: unit codes, the same shape.
-        weight: of pixels, 0 where nobody can name them, shape [B, S, H, W].
+        named: 0 for frames in which nobody can name a pixel, shape [B, S].
         distance: weight of the mean absolute error.
         angle: of one minus the cosine.
     """
     error = distance * (features - target).abs().mean(dim=3)
     error = error + angle * (1 - cosine_similarity(features, target, dim=3, eps=1e-8))
-    return _mean(error.mean(dim=2), weight)
+    return _mean(error.mean(dim=(2, 3)), named)
 
 
 def colours_loss(colours: Tensor, images: Tensor) -> Tensor:

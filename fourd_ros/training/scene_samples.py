@@ -45,6 +45,8 @@ class SceneSamples:
         shards: of the sequences.
         codes: unit codes of all that is said of them.
         frames: of a sample.
+        mapped: frames of a sample with maps, drawn of all; None for all of them.
+        pixels: drawn of each map, with replacement, by importance, whose words are compared.
         things: importance of pixels of things against those of what is in every scene.
         jitter: how far brightness and each colour stray, as a share.
     """
@@ -52,6 +54,8 @@ class SceneSamples:
     shards: SceneShards
     codes: Codes
     frames: int
+    mapped: int | None = None
+    pixels: int = 1024
     things: float = 1.0
     jitter: float = 0.0
 
@@ -59,26 +63,31 @@ class SceneSamples:
         return len(self.shards)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """S frames of H x W pixels.
+        """S frames of H x W pixels, M of them with maps, whose words are compared in P pixels.
 
         Returns:
-            ``images`` 0..1 [S, 3, H, W]; ``pose`` encodings [S, 9]; ``depth`` [S, H, W], 0 where unknown; ``points``
-            in the frame of the first camera [S, H, W, 3]; ``codes`` of levels and things [S, 3, things, c]; ``thing``
-            of each pixel, the last row of ``codes`` for none [S, H, W]; ``weight`` of its words [S, H, W].
+            ``images`` 0..1 [S, 3, H, W]; ``pose`` encodings [S, 9]; ``mapped`` frames in their order [M]; ``depth``
+            [M, H, W], 0 where unknown; ``points`` in the frame of the first camera [M, H, W, 3]; ``codes`` of levels
+            and things [M, 3, things, c]; ``thing`` of each pixel, the last row of ``codes`` for none [M, H, W];
+            ``pixels`` drawn, row by row [M, P]; ``named`` whether anybody can name a pixel of the frame [M].
 
         Raises:
             InvalidDataset: the sequence is too short, is damaged, or says what has no code.
         """
         facts, chosen = self.shards.facts(index), self._chosen(index, rng)
         frames = self.shards.frames(index, chosen)
-        geometry = _geometry(frames)
-        thing, weight = self._things(facts, frames)
+        count = self.frames if self.mapped is None else min(self.mapped, self.frames)
+        mapped = np.sort(rng.choice(self.frames, count, replace=False))
+        thing, weight = self._things(facts, frames.numbers[mapped])
+        pixels = [_drawn(row, self.pixels, rng) for row in weight]
         return {
             "images": self._images(frames.rgb, rng),
-            **geometry,
-            "codes": self._codes(facts, frames.states),
+            **_geometry(frames, mapped),
+            "mapped": mapped,
+            "codes": self._codes(facts, frames.states[mapped]),
             "thing": thing,
-            "weight": weight,
+            "pixels": np.stack(pixels),
+            "named": np.asarray((weight > 0).any(axis=(1, 2)), np.float32),
         }
 
     def _chosen(self, index: int, rng: np.random.Generator) -> list[int]:
@@ -111,26 +120,33 @@ class SceneSamples:
                     rows[frame, level, place] = self.codes[text]
         return rows
 
-    def _things(self, facts: SceneFacts, frames: SceneFrames) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _things(self, facts: SceneFacts, numbers: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         places = np.full(256, MAX_THINGS - 1, np.int64)
         weights = np.zeros(256, np.float32)
         for place, thing in enumerate(facts.things):
             places[thing.number] = place
             weights[thing.number] = 1.0 if thing.number in EVERYWHERE else self.things
-        return places[frames.numbers], weights[frames.numbers]
+        return places[numbers], weights[numbers]
 
 
-def _geometry(frames: SceneFrames) -> dict[str, NDArray[np.float32]]:
+def _drawn(weight: NDArray[np.float32], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Pixels by importance; by chance where none has any."""
+    total = np.cumsum(weight.ravel() if weight.any() else np.ones(weight.size, np.float32), dtype=np.float64)
+    return np.searchsorted(total, rng.uniform(0, total[-1], count), side="right").clip(max=weight.size - 1)
+
+
+def _geometry(frames: SceneFrames, mapped: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
     height, width = frames.depth.shape[1:]
     T_camera_first = invert(frames.T_world_camera) @ frames.T_world_camera[0]
     intrinsics = np.repeat(frames.K[None], len(frames.depth), axis=0)
-    points = lift(frames.depth, intrinsics=intrinsics, T_camera_world=T_camera_first)
+    shown = np.concatenate([[0], mapped])
+    points = lift(frames.depth[shown], intrinsics=intrinsics[shown], T_camera_world=T_camera_first[shown])
     distances = np.linalg.norm(points[0], axis=-1)
     known = np.isfinite(distances)
     scale = max(float(distances[known].mean()), LEAST_DISTANCE) if known.any() else 1.0
     T_camera_first[:, :3, 3] /= scale
     return {
         "pose": encode_poses(T_camera_first, intrinsics, height=height, width=width).astype(np.float32),
-        "depth": np.nan_to_num(frames.depth / scale).astype(np.float32),
-        "points": np.nan_to_num(points / scale).astype(np.float32),
+        "depth": np.nan_to_num(frames.depth[mapped] / scale).astype(np.float32),
+        "points": np.nan_to_num(points[1:] / scale).astype(np.float32),
     }
