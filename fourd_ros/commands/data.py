@@ -5,6 +5,7 @@ from types import ModuleType
 
 from fourd_ros.commands import (
     data_articulated,
+    data_compositional,
     data_encode_latents,
     data_from_bag,
     data_from_lerobot,
@@ -35,6 +36,7 @@ VERBS: dict[str, ModuleType] = {
     "articulated": data_articulated,
     "partdrag4d": data_partdrag4d,
     "scenes": data_scenes,
+    "compositional": data_compositional,
     "to-robo4d": data_to_robo4d,
     "robot-masks": data_robot_masks,
     "encode-latents": data_encode_latents,

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from fourd_ros.data.articulation import SLIDES
 from fourd_ros.data.partdrag4d_cameras import FOCAL_PER_HALF
-from fourd_ros.geometry.transforms import rotation_from_quaternion, to_quaternion
+from fourd_ros.geometry.transforms import to_quaternion
 from fourd_ros.simulation.appearance import Appearance
 from fourd_ros.simulation.articulated import ArticulatedObject, MovingPart, scaled_part
 from fourd_ros.simulation.model import SHAPES, add_material, to_wxyz
+from fourd_ros.simulation.part_surfaces import area, points_on
 from fourd_ros.simulation.parts import Part, Vector
 
 FloatArray = NDArray[np.float64]
@@ -184,49 +185,8 @@ def surface_points(
     """
     shapes = [(shape, index) for index, part in enumerate(item.moving) for shape in part.shapes]
     shapes += [(shape, len(item.moving)) for shape in item.body]
-    areas = np.array([_area(shape) for shape, _ in shapes])
+    areas = np.array([area(shape) for shape, _ in shapes])
     counts = rng.multinomial(count, areas / areas.sum())
-    points = [_on_surface(shape, n, rng) for (shape, _), n in zip(shapes, counts, strict=True)]
+    points = [points_on(shape, n, rng)[0] for (shape, _), n in zip(shapes, counts, strict=True)]
     labels = np.repeat([label for _, label in shapes], counts)
     return np.concatenate(points).astype(np.float32), labels.astype(np.int32)
-
-
-def _area(part: Part) -> float:
-    if part.shape == "box":
-        x, y, z = part.size
-        return 8 * (x * y + y * z + z * x)
-    radius = part.size[0]
-    if part.shape == "sphere":
-        return 4 * np.pi * radius**2
-    return 2 * np.pi * radius * (2 * part.size[1] + radius)
-
-
-def _on_surface(part: Part, count: int, rng: np.random.Generator) -> FloatArray:
-    local = {"box": _on_box, "cylinder": _on_cylinder, "sphere": _on_sphere}[part.shape](part, count, rng)
-    placed: FloatArray = local @ rotation_from_quaternion(part.rotation).T + part.position
-    return placed
-
-
-def _on_box(part: Part, count: int, rng: np.random.Generator) -> FloatArray:
-    half = np.asarray(part.size)
-    faces = np.array([half[1] * half[2], half[0] * half[2], half[0] * half[1]])
-    axis = rng.choice(3, count, p=faces / faces.sum())
-    points = rng.uniform(-1.0, 1.0, (count, 3))
-    points[np.arange(count), axis] = rng.choice((-1.0, 1.0), count)
-    placed: FloatArray = points * half
-    return placed
-
-
-def _on_cylinder(part: Part, count: int, rng: np.random.Generator) -> FloatArray:
-    radius, half = part.size[:2]
-    angle = rng.uniform(-np.pi, np.pi, count)
-    on_side = rng.random(count) < 2 * half / (2 * half + radius)
-    reach = np.where(on_side, radius, radius * np.sqrt(rng.random(count)))
-    z = np.where(on_side, rng.uniform(-half, half, count), half * rng.choice((-1.0, 1.0), count))
-    return np.stack([reach * np.cos(angle), reach * np.sin(angle), z], axis=-1)
-
-
-def _on_sphere(part: Part, count: int, rng: np.random.Generator) -> FloatArray:
-    directions = rng.normal(size=(count, 3))
-    surface: FloatArray = part.size[0] * directions / np.linalg.norm(directions, axis=-1, keepdims=True)
-    return surface
