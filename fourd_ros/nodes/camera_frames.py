@@ -34,16 +34,27 @@ class CameraFrame:
     Args:
         stamp_ns: of the colour [ns].
         frame_id: of the camera.
-        camera: its calibration.
+        camera: its calibration; None only where frames without are taken.
         images: messages by kind: ``image``, ``depth``, ``masks``.
         max_pixels: of an image.
     """
 
     stamp_ns: int
     frame_id: str
-    camera: PinholeCamera
+    camera: PinholeCamera | None
     images: Mapping[str, Any]
     max_pixels: int
+
+    @property
+    def calibration(self) -> PinholeCamera:
+        """The camera, where frames without are not taken.
+
+        Raises:
+            MissingCamera: it is not known.
+        """
+        if self.camera is None:
+            raise MissingCamera("the frame came without calibration")
+        return self.camera
 
     def rgb(self) -> NDArray[np.uint8]:
         """Colour, shape [H, W, 3].
@@ -83,6 +94,8 @@ class CameraFrame:
         return self._sized("masks", numbers.astype(np.int32))
 
     def _sized(self, kind: str, pixels: NDArray[Any]) -> NDArray[Any]:
+        if self.camera is None:
+            return pixels
         size = (self.camera.height, self.camera.width)
         if pixels.shape[:2] != size:
             raise InvalidImage(
@@ -103,6 +116,7 @@ class CameraFrameSettings:
         reliability: of the subscriptions.
         sync_slop: images of one instant differ by less than this [s].
         max_pixels: larger images are refused.
+        need_camera_info: refuse images that come before any calibration.
     """
 
     camera: str
@@ -112,6 +126,7 @@ class CameraFrameSettings:
     reliability: str
     sync_slop: float
     max_pixels: int
+    need_camera_info: bool = True
 
 
 class CameraFrames:
@@ -186,10 +201,10 @@ class CameraFrames:
         self._synchronizer.add(kind, stamp_ns, message)
 
     def _complete(self, stamp_ns: int, images: Mapping[str, Any]) -> None:
-        if self._info is None:
+        if self._info is None and self._settings.need_camera_info:
             name = self._settings.camera
             raise MissingCamera(f"images of '{name}' arrive without any {name}/camera_info; is it published?")
-        camera, frame_id = self._info
+        camera, frame_id = self._info or (None, str(images["image"].header.frame_id))
         self._take(
             CameraFrame(
                 stamp_ns=stamp_ns,

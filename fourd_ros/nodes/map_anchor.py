@@ -1,5 +1,8 @@
 """Where a map lies beside the TF tree that a camera hangs on (REP 105: no frame gets two parents)."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +14,12 @@ FloatArray = NDArray[np.float64]
 
 STEADY = 5
 """Frames for which a frame must be the root before TF is told: parts of a tree arrive one after the other."""
+
+TREE_PATIENCE = 1.0
+"""After the first picture, the camera's TF tree is waited for so long at most [s]."""
+
+TREE_SETTLED = 0.2
+"""It is complete if its root stays the same for so long [s]."""
 
 T_BODY_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """Optical axes in those of a body: x forward, y left, z up (REP 103)."""
@@ -28,6 +37,22 @@ class MapAnchor:
         self._transforms, self._map_frame = transforms, map_frame
         self._child = self._candidate = ""
         self._steady = 0
+
+    def settle(self, camera_frame: str, *, until: float, wait: Callable[[float], bool]) -> None:
+        """Wait until the root above the camera is known and stays the same for a moment.
+
+        Args:
+            camera_frame: optical frame.
+            until: not longer than that [s of ``time.monotonic``].
+            wait: sleeps so long [s]; true where waiting shall end.
+        """
+        root, since = "", time.monotonic()
+        while (now := time.monotonic()) < until and not wait(0.02):
+            found = self.root(camera_frame)
+            if found != root:
+                root, since = found, now
+            elif root != camera_frame and now - since > TREE_SETTLED:
+                return
 
     def start(self, camera_frame: str, stamp_ns: int, *, timeout: float) -> FloatArray:
         """``T_map_camera`` to begin with, shape [4, 4].

@@ -19,7 +19,7 @@ from fourd_ros.errors import InvalidImage, NotActive
 from fourd_ros.memory import give_back_buffers, reuse_buffers
 from fourd_ros.nodes.base import ClockJump, FourdNode, NodeParameters, run
 from fourd_ros.nodes.camera_frames import CameraFrame, CameraFrames, CameraFrameSettings
-from fourd_ros.nodes.map_anchor import MapAnchor
+from fourd_ros.nodes.map_anchor import TREE_PATIENCE, MapAnchor
 from fourd_ros.nodes.map_files import answer, load_map, need_active, save_map
 from fourd_ros.nodes.scene_topics import SceneTopics, SceneTopicSettings
 from fourd_ros.nodes.worker import Worker
@@ -35,12 +35,6 @@ from fourd_ros.reconstruction.tracking.point_tracker import PointTrackerOptions
 MEGABYTE = 1_000_000
 STAGE_HISTORY = 100
 """Frames whose times are told of."""
-
-TREE_PATIENCE = 1.0
-"""After the first picture, the camera's TF tree is waited for so long at most [s]."""
-
-TREE_SETTLED = 0.2
-"""It is complete if its root stays the same for so long [s]."""
 
 LOST = 2.0
 """Without a pose for so long, the node warns [s]."""
@@ -312,33 +306,23 @@ class SceneReconstructionNode(FourdNode):
         self._restart.clear()
         self._last_stamp_ns = frame.stamp_ns
         scene = self._scene
-        if scene is not None and scene.camera == frame.camera and not jumped:
+        if scene is not None and scene.camera == frame.calibration and not jumped:
             return scene
         if scene is None:
             self._first_at = time.monotonic()
         else:
             self.counters.count("restarted")
-        if scene is None or scene.camera != frame.camera:
-            scene = self._scene = LiveReconstruction(frame.camera, self.parameters.live_options())
+        if scene is None or scene.camera != frame.calibration:
+            scene = self._scene = LiveReconstruction(frame.calibration, self.parameters.live_options())
         self._begin(scene, frame)
         return scene
 
     def _begin(self, scene: LiveReconstruction, frame: CameraFrame) -> None:
-        self._wait_for_tree(frame.frame_id)
+        self._anchor.settle(frame.frame_id, until=self._first_at + TREE_PATIENCE, wait=self._worker.wait)
         self._topics.forget()
         if self._naming is not None:
             self._naming.clear()
         scene.restart(self._anchor.start(frame.frame_id, frame.stamp_ns, timeout=self.parameters.transform_timeout))
-
-    def _wait_for_tree(self, camera_frame: str) -> None:
-        """At first: until the root above the camera is known and stays the same for a moment."""
-        root, since = "", time.monotonic()
-        while (now := time.monotonic()) < self._first_at + TREE_PATIENCE and not self._worker.wait(0.02):
-            found = self._anchor.root(camera_frame)
-            if found != root:
-                root, since = found, now
-            elif root != camera_frame and now - since > TREE_SETTLED:
-                return
 
     def _depth_of(self, frame: CameraFrame) -> Any:
         """Of a frame; one without any is counted, and goes on by its points."""
@@ -348,7 +332,7 @@ class SceneReconstructionNode(FourdNode):
             if self._scene is None or self._last is None:
                 raise
             self.report(error)
-            return np.full((frame.camera.height, frame.camera.width), np.nan, np.float32)
+            return np.full((frame.calibration.height, frame.calibration.width), np.nan, np.float32)
 
     def _tell(self, told: LiveFrame, camera_frame: str, scene: LiveReconstruction) -> None:
         self._topics.publish(told, camera_frame, scene.map)
