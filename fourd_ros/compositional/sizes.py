@@ -126,6 +126,7 @@ class VaeSizes(Sizes):
         embedding_type: of positions; there is one.
         embed_frequency: waves of each coordinate, each twice as fast as the one before.
         embed_include_pi: whether the slowest has the period 2 instead of 2 pi.
+        latent_tokens: of a shape, where nobody asks for another number; published files do not have it.
     """
 
     in_channels: int = 3
@@ -138,10 +139,11 @@ class VaeSizes(Sizes):
     embedding_type: str = "frequency"
     embed_frequency: int = 8
     embed_include_pi: bool = False
+    latent_tokens: int = 2048
 
     def __post_init__(self) -> None:
         self._require_positive("latent_channels", "num_attention_heads", "width_encoder", "width_decoder")
-        self._require_positive("num_layers_encoder", "num_layers_decoder", "embed_frequency")
+        self._require_positive("num_layers_encoder", "num_layers_decoder", "embed_frequency", "latent_tokens")
         self._require_divisible("width_encoder")
         self._require_divisible("width_decoder")
         if self.in_channels != 3 or self.embedding_type != "frequency":
