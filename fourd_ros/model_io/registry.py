@@ -23,6 +23,7 @@ MODELS: dict[str, str] = {
 """Classes of ``model_index.json``: ``from_components(components, card)`` makes one of its components."""
 
 NETWORKS: dict[str, str] = {
+    "CompositionalTransformer": "fourd_ros.compositional.transformer:CompositionalTransformer",
     "DepthCompletionNetwork": "fourd_ros.depth_completion.network:DepthCompletionNetwork",
     "FeatureCodec": "fourd_ros.scene_language.feature_codec:FeatureCodec",
     "GeometryNetwork": "fourd_ros.scene_language.geometry_network:GeometryNetwork",
@@ -32,6 +33,7 @@ NETWORKS: dict[str, str] = {
     "PartNetwork": "fourd_ros.part_dynamics.network:PartNetwork",
     "PointDynamicsNetwork": "fourd_ros.world_model.compact.dynamics_network:PointDynamicsNetwork",
     "RaftNetwork": "fourd_ros.reconstruction.tracking.raft_network:RaftNetwork",
+    "ShapeVae": "fourd_ros.compositional.shape_vae:ShapeVae",
     "ShiftTolerantLpips": "fourd_ros.evaluation.lpips_network:ShiftTolerantLpips",
     "VideoGeneratorNetwork": "fourd_ros.world_model.compact.generator_network:VideoGeneratorNetwork",
 }

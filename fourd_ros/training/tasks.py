@@ -13,6 +13,7 @@ TASKS: dict[str, str] = {
     "part_dynamics": "fourd_ros.training.part_dynamics:PartDynamicsTask",
     "points": "fourd_ros.training.points:PointsTask",
     "scene_language": "fourd_ros.training.scene_language:SceneLanguageTask",
+    "shape_vae": "fourd_ros.training.shape_vae:ShapeVaeTask",
 }
 """Name -> ``module:Class``, a `TrainingTask`; a model adds its line."""
 
