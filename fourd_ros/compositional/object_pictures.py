@@ -38,9 +38,9 @@ def resized(rgb: Pixels, *, width: int, height: int) -> Pixels:
     return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS), np.uint8)
 
 
-def resized_mask(mask: Pixels, *, width: int, height: int) -> Pixels:
-    """A mask [H, W] in another size, every pixel that of the nearest, shape [height, width]."""
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST), np.uint8)
+def resized_mask(mask: NDArray[Value], *, width: int, height: int) -> NDArray[Value]:
+    """A mask, numbers or depth [H, W] in another size, every pixel that of the nearest, shape [height, width]."""
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST), mask.dtype)
 
 
 def cut_out(rgb: Pixels, mask: Pixels, *, dilation: int = 0, erosion: int = 0, keep_foreground: bool = True) -> Pixels:

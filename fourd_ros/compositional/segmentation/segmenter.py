@@ -34,6 +34,7 @@ class Footage:
         rgb: colour of every frame, shape [H, W, 3] each, uint8; pictures may be read as they are asked for.
         depth: z-depth of every frame [m], NaN where unknown, shape [H, W] each; None where there is none.
         camera: calibration, where it is known.
+        source_size: height and width of the frames before they were padded and scaled [px]; None where they were not.
 
     Raises:
         InvalidClip: no frames, or another number of depth images.
@@ -42,6 +43,7 @@ class Footage:
     rgb: Sequence[NDArray[np.uint8]]
     depth: Sequence[NDArray[np.float32]] | None = None
     camera: PinholeCamera | None = None
+    source_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.rgb) or (self.depth is not None and len(self.depth) != len(self.rgb)):
