@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "bringup": "start a graph of nodes from one YAML, without a launch system",
     "bag": "look into, play and record bags",
     "reconstruct": "camera path, static map and moving objects of a video, a folder of pictures or a bag",
+    "prepare-video": "masks of every object of a video, a folder of pictures or a bag, ready for reconstruction",
     "imagine": "run the world model over a bag and write what it imagined beside it",
     "view": "rollouts, reconstructed scenes and files of Kinema4D's viewer as points in a browser",
     "data": "data sets of episodes: look into, check, split, pack, convert",
@@ -41,7 +42,7 @@ def build_parser(noun: str | None) -> argparse.ArgumentParser:
         if name != noun:
             nouns.add_parser(name, help=summary)
             continue
-        module = importlib.import_module(f"fourd_ros.commands.{name}")
+        module = importlib.import_module(f"fourd_ros.commands.{name.replace('-', '_')}")
         child = nouns.add_parser(
             name,
             help=summary,
