@@ -199,7 +199,7 @@ class CompositionalObjects:
         watch.begin("pictures", len(clip.frames) + 1)
         seen_then = self._views(moment.scaled(side), watch)
         seen = self._views(clip.scaled(side), watch)
-        noises = self._noises(options, moving=len(clip.masks))
+        noises = self.noises(options, moving=len(clip.masks))
         known, at_rest = None, noises[0]
         if options.static_objects:
             watch.begin("scene", _scene_passes(options, moving=len(clip.masks)))
@@ -245,7 +245,7 @@ class CompositionalObjects:
         tokens = torch.stack(seen, dim=1)
         return _Views(full=tokens[0], objects=tokens[1:])
 
-    def _noises(self, options: ObjectOptions, *, moving: int) -> tuple[Tensor, Tensor, Tensor]:
+    def noises(self, options: ObjectOptions, *, moving: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of objects at rest, of moving ones at the reference, and of these in all frames; drawn in this order."""
         parameter = next(self.transformer.parameters())
         generator = torch.Generator(parameter.device).manual_seed(options.seed)

@@ -117,9 +117,12 @@ class ShapeVae(nn.Module):
         mean, log_variance = moments.chunk(2, dim=-1)
         return ShapePosterior(mean=mean, log_variance=log_variance.clamp(*LOG_VARIANCES))
 
-    def decode(self, latents: Tensor) -> "ShapeField":
-        """The field of one shape, latents [T, C]; what does not depend on the place is computed now."""
-        return ShapeField(self, latents)
+    def decode(self, latents: Tensor, *, chunk: int = CHUNK) -> "ShapeField":
+        """The field of one shape, latents [T, C], computed for `chunk` places at once.
+
+        What does not depend on the place is computed now.
+        """
+        return ShapeField(self, latents, chunk=chunk)
 
     def values(self, latents: Tensor, queries: Tensor) -> Tensor:
         """Fields of shapes at places, for training too.
@@ -158,7 +161,7 @@ class ShapeField:
         chunk: places that are computed at once.
     """
 
-    def __init__(self, vae: ShapeVae, latents: Tensor, *, chunk: int = CHUNK) -> None:
+    def __init__(self, vae: ShapeVae, latents: Tensor, *, chunk: int) -> None:
         self._vae, self._chunk = vae, chunk
         with torch.inference_mode():
             self._memory = vae.shape_memory(latents[None])

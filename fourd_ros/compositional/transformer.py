@@ -22,6 +22,9 @@ from fourd_ros.errors import InvalidInput, InvalidModel, TooLarge
 SLOWEST = 10_000.0
 """Ratio of the quickest wave of the time to the slowest."""
 
+TABLE_STD = 0.02
+"""Of the numbers that learned tables begin with."""
+
 Counts = int | Sequence[int] | Tensor
 """Items of each group in their order; a number stands for groups of this size."""
 
@@ -71,8 +74,10 @@ class CompositionalTransformer(nn.Module):
         self.sizes, self.checkpointing = sizes, False
         width, layers = sizes.width, sizes.num_layers
         self.time_proj = _TimeToken(width)
-        for name, enabled, rows in _tables(sizes):
-            setattr(self, name, nn.Embedding(rows, width) if enabled else None)
+        for name, rows in table_names(sizes).items():
+            table = nn.Embedding(rows, width)
+            nn.init.normal_(table.weight, std=TABLE_STD)
+            setattr(self, name, table)
         self.proj_in = nn.Linear(sizes.in_channels, width)
         self.blocks = nn.ModuleList(_Block(sizes, skips=number > layers // 2) for number in range(layers))
         self.norm_out = WideNorm(width)
@@ -123,9 +128,9 @@ class CompositionalTransformer(nn.Module):
         parts, frames = _sizes_of(num_parts, items), _sizes_of(num_frames, items)
         several_parts, several_frames = max(parts) > 1, max(frames) > 1
         sizes = frames if several_frames else parts
-        row = torch.cat([torch.arange(size, device=latents.device) for size in sizes])
+        row = torch.cat([torch.arange(size) for size in sizes])
         if official_compat and isinstance(num_frames if several_frames else num_parts, int):
-            row = torch.arange(items, device=latents.device)
+            row = torch.arange(items)
         added = latents.new_zeros(items, self.sizes.width)
         if several_frames or several_parts:
             added = self._row("frame" if several_frames else "part", row, added)
@@ -285,25 +290,25 @@ class CompositionalTransformer(nn.Module):
         rows, columns = latents.shape[:2]
         added = latents.new_zeros(rows, columns, self.sizes.width)
         if columns > 1:
-            added = self._row("frame", torch.arange(columns, device=latents.device), added)
+            added = self._row("frame", torch.arange(columns), added)
         if absent + rows > 1:
-            added = self._row("part", torch.arange(absent, absent + rows, device=latents.device)[:, None], added)
+            added = self._row("part", torch.arange(absent, absent + rows)[:, None], added)
         stands = static - absent
         return torch.cat([self._mark("static", added[:stands]), self._mark("dynamic", added[stands:])]).flatten(0, 1)
 
-    def _row(self, table: str, row: Tensor, added: Tensor) -> Tensor:
-        embedding: nn.Embedding | None = getattr(self, f"{table}_embedding")
-        if embedding is None:
+    def _row(self, kind: str, row: Tensor, added: Tensor) -> Tensor:
+        table: nn.Embedding | None = getattr(self, f"{kind}_embedding", None)
+        if table is None:
             return added
         needed = int(row.max()) + 1
-        if needed > embedding.num_embeddings:
-            things = {"part": "objects", "frame": "frames"}[table]
-            raise TooLarge(f"{needed} {things} at once; the model can tell {embedding.num_embeddings} of them apart")
-        return torch.add(added, embedding(row))
+        if needed > table.num_embeddings:
+            things = {"part": "objects", "frame": "frames"}[kind]
+            raise TooLarge(f"{needed} {things} at once; the model can tell {table.num_embeddings} of them apart")
+        return torch.add(added, table(row.to(added.device)))
 
     def _mark(self, kind: str, added: Tensor) -> Tensor:
-        embedding: nn.Embedding | None = getattr(self, f"{kind}_embedding")
-        return added if embedding is None else torch.add(added, embedding.weight[0])
+        table: nn.Embedding | None = getattr(self, f"{kind}_embedding", None)
+        return added if table is None else torch.add(added, table.weight[0])
 
 
 class _MixedGroups:
@@ -373,14 +378,15 @@ def time_waves(timestep: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def _tables(sizes: TransformerSizes) -> tuple[tuple[str, bool, int], ...]:
-    """Name of each learned table, whether it is there, and its rows."""
-    return (
-        ("part_embedding", sizes.enable_part_embedding, sizes.max_num_parts),
-        ("frame_embedding", sizes.enable_frame_embedding, sizes.max_num_frames),
-        ("static_embedding", sizes.enable_static_embedding, 1),
-        ("dynamic_embedding", sizes.enable_dynamic_embedding, 1),
-    )
+def table_names(sizes: TransformerSizes) -> dict[str, int]:
+    """Learned tables that there are, and their rows."""
+    tables = {
+        "part_embedding": (sizes.enable_part_embedding, sizes.max_num_parts),
+        "frame_embedding": (sizes.enable_frame_embedding, sizes.max_num_frames),
+        "static_embedding": (sizes.enable_static_embedding, 1),
+        "dynamic_embedding": (sizes.enable_dynamic_embedding, 1),
+    }
+    return {name: rows for name, (enabled, rows) in tables.items() if enabled}
 
 
 def _sizes_of(counts: Counts, items: int) -> list[int]:

@@ -19,6 +19,7 @@ from fourd_ros.verify.vectors import VectorFolder
 Check = Callable[[VectorFolder, Any, Comparison], None]
 
 SYSTEMS: dict[str, str] = {
+    "com4d": "fourd_ros.verify.com4d",
     "dynamicverse": "fourd_ros.verify.dynamicverse",
     "kinema4d": "fourd_ros.verify.kinema4d",
     "langvggt": "fourd_ros.verify.langvggt",
