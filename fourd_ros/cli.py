@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "bringup": "start a graph of nodes from one YAML, without a launch system",
     "bag": "look into, play and record bags",
     "reconstruct": "camera path, static map and moving objects of a video, a folder of pictures or a bag",
+    "find": "where a text such as 'red mug' is meant in a video, a folder of pictures or a bag",
     "prepare-video": "masks of every object of a video, a folder of pictures or a bag, ready for reconstruction",
     "imagine": "run the world model over a bag and write what it imagined beside it",
     "view": "rollouts, reconstructed scenes and files of Kinema4D's viewer as points in a browser",

@@ -36,7 +36,8 @@ def model_folder(path: Path) -> Path:
     card = ModelCard(name="small", system="langvggt", purpose="Tests.", licence="Apache-2.0")
     told = ModelTexts(encoder=encoder.name, texts=TEXTS)
     networks = {GEOMETRY: model.geometry, LANGUAGE: model.language, CODEC: codec}
-    return write_model(path, networks, card=card, model_class="SceneLanguage", extra={TEXTS_FILE: told.content}) or path
+    write_model(path, networks, card=card, model_class="SceneLanguage", extra={TEXTS_FILE: told.content})
+    return path
 
 
 def camera(*, width: int = WIDTH, height: int = HEIGHT, focal: float = 90.0) -> PinholeCamera:
