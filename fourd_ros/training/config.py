@@ -37,6 +37,7 @@ class TrainingConfig:
     )
     learning_rate: float = setting(1e-3, "largest of the schedule", above=0.0)
     warmup_steps: int = setting(0, "steps over which the learning rate rises from 0", minimum=0)
+    warmup_from_zero: bool = setting(False, "whether the first step of the warm-up has the rate 0, as in diffusers")
     schedule: Literal["constant", "cosine"] = setting(
         "cosine", "of the learning rate after the warm-up; cosine ends at 0"
     )
@@ -49,6 +50,9 @@ class TrainingConfig:
         "of the averaged weights that are validated and exported; null: the weights themselves",
         minimum=0.0,
         maximum=0.999999,
+    )
+    ema_power: float | None = setting(
+        None, "the decay begins as 1 - n^-power after n steps, as in diffusers; null: (1 + n) / (10 + n)", above=0.0
     )
     gradient_checkpointing: bool = setting(False, "compute activations twice to save memory", changes_result=False)
     lora: LoraSettings | None = setting(None, "train adapters only")

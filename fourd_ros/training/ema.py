@@ -9,25 +9,27 @@ import torch
 class AveragedWeights:
     """Exponential moving average of the tensors of a network.
 
-    After step n (counted from 1), with d = min(decay, (1 + n) / (10 + n)):
-    ``average = d * average + (1 - d) * value``, so that a short run does not keep what it started from.
+    After step n (counted from 1), with the d of `decay_after`: ``average = d * average + (1 - d) * value``.
     Whole numbers (counters) are copied.
 
     Args:
         values: gives those of the network itself, by name. It is asked each time, since a network may put a new tensor
             in the place of a buffer.
         decay: of a long run.
+        power: see `decay_after`.
     """
 
-    def __init__(self, values: Callable[[], Mapping[str, torch.Tensor]], *, decay: float) -> None:
-        self._decay = decay
+    def __init__(
+        self, values: Callable[[], Mapping[str, torch.Tensor]], *, decay: float, power: float | None = None
+    ) -> None:
+        self._decay, self._power = decay, power
         self._values = values
         self._averages = {name: _averageable(value).clone() for name, value in values().items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the values after `step` steps."""
-        decay = min(self._decay, (1 + step) / (10 + step))
+        decay = decay_after(step, limit=self._decay, power=self._power)
         current = self._values()
         averages, values = [], []
         for name, average in self._averages.items():
@@ -52,6 +54,19 @@ class AveragedWeights:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The averages by name; writing to them changes them."""
         return self._averages
+
+
+def decay_after(step: int, *, limit: float, power: float | None = None) -> float:
+    """How much of an average stays at step n, counted from 1: little at first, so that a short run does not keep what
+    it started from.
+
+    Args:
+        step: n.
+        limit: of a long run.
+        power: ``1 - n^-power``, the rule of diffusers; ``(1 + n) / (10 + n)`` without.
+    """
+    begun = (1 + step) / (10 + step) if power is None else 1 - float(step) ** -power
+    return min(limit, begun)
 
 
 def _averageable(value: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ _SLOTS = ("step", "exp_avg", "exp_avg_sq")
 def learning_rate(config: TrainingConfig, step: int) -> float:
     """Of the step after `step` steps: linear from 0 over the warm-up, then constant or half a cosine down to 0."""
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+        return config.learning_rate * (step + (not config.warmup_from_zero)) / config.warmup_steps
     if config.schedule == "constant":
         return config.learning_rate
     done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
@@ -55,7 +55,9 @@ class Learner:
             raise InvalidConfig(f"no parameter of {type(self.network).__name__} can be trained; all are frozen")
         self._owners = _owners(self.network)
         decay = self._config.ema_decay
-        self._average = None if decay is None else AveragedWeights(lambda: self.tensors, decay=decay)
+        self._average = (
+            None if decay is None else AveragedWeights(lambda: self.tensors, decay=decay, power=self._config.ema_power)
+        )
         self._adamw = _optimizer(self._config, self._trained, accelerator.device)
         self._losses = _Losses(task, self.network)
         self._uses_all_parameters = task.uses_all_parameters

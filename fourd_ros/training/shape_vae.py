@@ -86,6 +86,7 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
         return ShapeVae(
             VaeSizes(
                 latent_channels=settings.channels,
+                latent_tokens=settings.tokens,
                 num_attention_heads=settings.heads,
                 width_encoder=settings.encoder_width,
                 width_decoder=settings.decoder_width,
