@@ -1,6 +1,8 @@
 """What the files of a folder of COM4D's vectors have in common: networks, and what the manifest says."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,10 +46,18 @@ def number_in(text: str, pattern: str) -> float:
     return float(found[1])
 
 
-def transformer(folder: VectorFolder) -> CompositionalTransformer:
-    """The transformer of a folder, loaded as a checkpoint is."""
+def transformer(folder: VectorFolder, facts: Mapping[str, Any] | None = None) -> CompositionalTransformer:
+    """The transformer of a folder, loaded as a checkpoint is; which blocks mix is as `facts` say, if they do."""
     place = transformer_folder(folder.root / COM4D)
-    return load_network(CompositionalTransformer, folder.path(str(place.relative_to(folder.root))))
+    network = load_network(CompositionalTransformer, folder.path(str(place.relative_to(folder.root))))
+    ids: dict[str, Any] = {
+        f"{kind}_global_attn_block_ids": tuple((facts or {})[name])
+        for kind, names in (("spatial", ("spatial_ids", "sp")), ("temporal", ("temporal_ids", "te")))
+        for name in names
+        if name in (facts or {})
+    }
+    network.sizes = replace(network.sizes, **ids)
+    return network
 
 
 def shape_vae(folder: VectorFolder) -> ShapeVae:
@@ -62,13 +72,14 @@ def image_encoder(folder: VectorFolder) -> ImageEncoder:
     return load_image_encoder(folder.root / BASE)
 
 
-def model(folder: VectorFolder) -> CompositionalObjects:
-    """All of it."""
+def model(folder: VectorFolder, facts: Mapping[str, Any]) -> CompositionalObjects:
+    """All of it; `facts` as of `transformer`, and the shift of the flow."""
+    flow_shift(folder.path(f"{BASE}/scheduler"))
     return CompositionalObjects(
-        transformer=transformer(folder),
+        transformer=transformer(folder, facts),
         vae=shape_vae(folder),
         images=image_encoder(folder),
-        shift=flow_shift(folder.path(f"{BASE}/scheduler")),
+        shift=float(facts["shift"]),
     )
 
 

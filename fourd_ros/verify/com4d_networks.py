@@ -69,7 +69,7 @@ def alone(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
 @check(SYSTEM, "c_matrix_edge*.safetensors")
 def edges(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
     """One frame; nothing at rest; one object."""
-    network, given = transformer(folder), tensors_of(vectors)
+    network, given = transformer(folder, about(folder, compare.file)), tensors_of(vectors)
     for name in sorted(name.removesuffix("_latents") for name in given if name.endswith("_latents")):
         said = meaning(folder, compare.file, f"{name}_latents")
         static = about(folder, compare.file).get(f"static_count_{name}")
@@ -90,7 +90,8 @@ def edges(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
 @check(SYSTEM, "c_matrix_*.safetensors")
 def mixed(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
     """Objects in frames, block by block."""
-    network, given, facts = transformer(folder), tensors_of(vectors), about(folder, compare.file)
+    given, facts = tensors_of(vectors), about(folder, compare.file)
+    network = transformer(folder, facts)
     rows, columns = given["latents"].shape[:2]
     with recorded(network) as blocks, torch.inference_mode():
         output = network.mixed(
@@ -205,7 +206,7 @@ def _outputs(module: torch.nn.Module, run: Callable[[], Any]) -> list[Tensor]:
 
 
 def _forward(folder: VectorFolder, given: Made, compare: Comparison, **counts: Any) -> None:
-    network = transformer(folder)
+    network = transformer(folder, about(folder, compare.file))
     with recorded(network) as blocks, torch.inference_mode():
         output = network(given["latents"], given["timestep"], given["encoder"], **counts)
         made = {"output": output} | _time(network, given["timestep"])

@@ -1,5 +1,6 @@
 """From frames and masks to latents and fields: every recorded step of both stages, and the model as users call it."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -33,16 +34,17 @@ class _Given:
     depths: tuple[int, int]
 
     @classmethod
-    def of(cls, facts: dict[str, Any], vectors: Tensors) -> "_Given":
+    def of(cls, facts: dict[str, Any], vectors: Tensors, *, patch: int) -> "_Given":
         config = facts["config"]
+        side = patch * math.isqrt(vectors["encode_call0"].shape[1] - 1)
         guidance = float(config["gs"])
         return cls(
-            clip=ObjectClip(frames=np.array(vectors["frames"]), masks=np.array(vectors["masks"])),
+            clip=ObjectClip(frames=np.array(vectors["frames"]), masks=np.array(vectors["masks"])).scaled(side),
             reference=int(config["fi"]),
             options=ObjectOptions(
                 static_objects=int(config["S"]),
                 tokens=int(config["tok"]),
-                side=vectors["frames"].shape[1],
+                side=side,
                 seed=int(number_in(facts["generator"], r"manual_seed\((\d+)\)")),
                 scene=SceneOptions(
                     steps=int(facts["joint_steps"]), mixed_steps=int(facts["scene_mix_cutoff"]), guidance=guidance
@@ -63,8 +65,9 @@ class _Given:
 @check(SYSTEM, "pipeline_*.safetensors")
 def pipeline(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> None:
     """Tokens, noise, steps, latents and fields."""
-    objects, given = model(folder), _Given.of(about(folder, compare.file), vectors)
-    compare("shift", [objects.shift], expected=[float(about(folder, compare.file)["config"]["shift"])])
+    facts = about(folder, compare.file)
+    objects = model(folder, facts["config"])
+    given = _Given.of(facts, vectors, patch=int(objects.images.network.config.patch_size))
     with torch.inference_mode():
         made = _run(objects, given)
         whole = objects.latents(given.clip, given.options, reference=given.reference)
@@ -88,29 +91,30 @@ def _run(objects: CompositionalObjects, given: _Given) -> Made:
     reference = encode(moment.frames)
     alone = encode(np.concatenate([moment.objects(number) for number in range(len(clip.masks))]))
     moving = [encode(clip.objects(number)) for number in range(len(clip.masks))]
-    full = encode(clip.frames)
+    full, views = encode(clip.frames), torch.stack(moving)
     made = {f"encode_call{call}": one for call, one in enumerate([reference, reference, alone, *moving, full])}
     at_rest, at_reference, noise = objects.noises(options, moving=len(clip.masks))
     made |= {"noise_static": at_rest, "noise_scene_dynamic": at_reference, "noise_dynamic_stage": noise}
 
-    steps: list[FlowStep] = []
-    scene = denoise_scene(
-        objects.transformer,
-        torch.cat([at_rest, at_reference]),
-        full=reference[0],
-        objects=alone,
-        options=options.scene,
-        shift=objects.shift,
-        on_step=steps.append,
-        official_compat=True,
-    )
-    static, known = scene[: len(at_rest)], scene[len(at_rest) :]
-    made |= {"static_latents": static, "scene_dynamic_latents": known}
-    for number, step in enumerate(steps):
-        made |= _named(f"joint_step{number}", step) | {f"joint_step{number}_t": torch.tensor([step.timestep])}
-    views = torch.stack(moving)
-    first = KnownFrame(latents=known, full=full[0], objects=views[:, 0])
-    made |= _motion(objects, given, noise, full=full, views=views, static=static, known=first)
+    known, static = None, at_rest
+    if len(at_rest):
+        steps: list[FlowStep] = []
+        scene = denoise_scene(
+            objects.transformer,
+            torch.cat([at_rest, at_reference]),
+            full=reference[0],
+            objects=alone,
+            options=options.scene,
+            shift=objects.shift,
+            on_step=steps.append,
+            official_compat=True,
+        )
+        static, moving_then = scene[: len(at_rest)], scene[len(at_rest) :]
+        known = KnownFrame(latents=moving_then, full=full[0], objects=views[:, 0])
+        made |= {"static_latents": static, "scene_dynamic_latents": moving_then}
+        for number, step in enumerate(steps):
+            made |= _named(f"joint_step{number}", step) | {f"joint_step{number}_t": torch.tensor([step.timestep])}
+    made |= _motion(objects, given, noise, full=full, views=views, static=static, known=known)
     shapes = [*static, *made["dynamic_latents"].flatten(0, 1)]
     made |= {f"field{number}": _field(objects, latents, given.depths) for number, latents in enumerate(shapes)}
     return made | {f"{name}_exact": field for name, field in made.items() if re.fullmatch(r"field\d+", name)}
@@ -124,7 +128,7 @@ def _motion(
     full: Tensor,
     views: Tensor,
     static: Tensor,
-    known: KnownFrame,
+    known: KnownFrame | None,
 ) -> Made:
     """The stage, and every pass of it with the rows that it leaves out since nobody sees them."""
     options = given.options.motion
@@ -141,7 +145,7 @@ def _motion(
         on_step=steps.append,
     )
     made = {"dynamic_latents": latents}
-    plan = list(windows(len(full), block=options.block, memory=options.memory, known=True))
+    plan = list(windows(len(full), block=options.block, memory=options.memory, known=known is not None))
     for call, step in enumerate(steps):
         window, cutoff = plan[call // options.steps], call % options.steps > options.mix_cutoff
         temporal, spatial = _tokens(window, known, full, views, static=len(static), cutoff=cutoff)
@@ -153,11 +157,11 @@ def _motion(
 
 
 def _tokens(
-    window: Window, known: KnownFrame, full: Tensor, views: Tensor, *, static: int, cutoff: bool
+    window: Window, known: KnownFrame | None, full: Tensor, views: Tensor, *, static: int, cutoff: bool
 ) -> tuple[Tensor, Tensor]:
     """What the original gives to blocks over time and over objects, [M, F, K, E]."""
     whole, single = full[window.frames], views[:, window.frames]
-    if window.known:
+    if window.known and known is not None:
         whole = torch.cat([known.full[None], whole])
         single = torch.cat([known.objects[:, None], single], dim=1)
     own = torch.cat([whole.expand(static, *whole.shape), single])
@@ -179,7 +183,7 @@ def _with_rows(
                 static=len(static),
                 cutoff=True,
             )
-            for seen in (0, 1)
+            for seen in (0, 1)[-len(step.velocities) :]
         ]
     )
     velocities = torch.cat([velocities[:, : len(static)], step.velocities], dim=1)
