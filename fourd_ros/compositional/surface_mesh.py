@@ -63,6 +63,11 @@ class SurfaceMesh:
         a, b, c = np.moveaxis(self.vertices.astype(np.float64)[self.faces], 1, 0)
         return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
+    @property
+    def area(self) -> float:
+        """Of all faces, in squared units of the frame."""
+        return float(np.linalg.norm(_doubled_areas(self), axis=1).sum() / 2)
+
     def vertex_normals(self) -> NDArray[np.float32]:
         """Unit normals, the mean of the faces around a vertex by their area, shape [V, 3]; along z where none is."""
         weighted = _doubled_areas(self)
