@@ -180,6 +180,7 @@ setup(
             "imagined_robot = fourd_ros.nodes.imagined_robot:main",
             "part_dynamics = fourd_ros.nodes.part_dynamics:main",
             "policy_evaluator = fourd_ros.nodes.policy_evaluation:main",
+            "scene_language = fourd_ros.nodes.scene_language:main",
             "scene_reconstruction = fourd_ros.nodes.scene_reconstruction:main",
             "simulation = fourd_ros.nodes.simulation:main",
             "world_model = fourd_ros.nodes.world_model:main",

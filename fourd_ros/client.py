@@ -13,6 +13,10 @@ with PolicyEvaluatorClient.connect() as evaluator:
 with PartDynamicsClient.connect() as parts:
     pulled = parts.pull(SpaceDrags(start=handle, displacement=way), frame="world").result()
     print(pulled.joint_type, pulled.axis, pulled.amount)
+
+with SceneLanguageClient.connect() as scene:
+    for thing in scene.find("red mug").objects:
+        print(thing.confidence, thing.header.frame_id, thing.pose.pose.position)
 """
 
 import threading
@@ -32,6 +36,7 @@ from fourd_ros.bridge.trajectories import trajectory_to_message
 from fourd_ros.goal_client import GoalClient, GoalFailed, PendingGoal, ServerUnavailable
 from fourd_ros.part_dynamics.drags import SpaceDrags
 from fourd_ros.records import RobotTrajectory
+from fourd_ros.scene_language_client import QueryFailed, SceneLanguageClient
 
 __all__ = [
     "EvaluationFailed",
@@ -39,6 +44,8 @@ __all__ = [
     "PartDynamicsClient",
     "PartMotionFailed",
     "PolicyEvaluatorClient",
+    "QueryFailed",
+    "SceneLanguageClient",
     "ServerUnavailable",
     "WorldModelClient",
 ]

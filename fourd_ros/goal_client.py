@@ -2,31 +2,24 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar
 
-import rclpy
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
 from fourd_ros.bridge.qos import BURST
 from fourd_ros.errors import FourdError
+from fourd_ros.node_client import NodeClient, ServerUnavailable
+
+__all__ = ["GoalClient", "GoalFailed", "PendingGoal", "ServerUnavailable"]
 
 Answer = TypeVar("Answer")
 
 LIVENESS_PERIOD = 0.1
 """How often a waiting client looks whether its server still lives [s]."""
-
-
-class ServerUnavailable(FourdError):
-    """No node offers the action, or the one that worked on the goal is gone."""
-
-    kind = "server_unavailable"
 
 
 class GoalFailed(FourdError):
@@ -131,7 +124,7 @@ class PendingGoal(Generic[Answer]):
         return bool(future.result().goals_canceling)
 
 
-class GoalClient:
+class GoalClient(NodeClient):
     """Wraps one action of one node.
 
     Args:
@@ -142,12 +135,9 @@ class GoalClient:
     action_type: ClassVar[Any]
     action_name: ClassVar[str]
     failure: ClassVar[type[GoalFailed]] = GoalFailed
-    graph: ClassVar[str]
-    """That starts such a node."""
 
     def __init__(self, node: Node, *, name: str) -> None:
-        self.node, self.name = node, name
-        self.group = ReentrantCallbackGroup()
+        super().__init__(node, name=name)
         action = f"{name}/{self.action_name}"
         self._action = ActionClient(
             node,
@@ -160,57 +150,13 @@ class GoalClient:
         )
         self._status_topic = node.resolve_topic_name(f"{action}/_action/status")
 
-    @classmethod
-    @contextmanager
-    def connect(cls, name: str = "", *, timeout: float = 10.0) -> Iterator[Self]:
-        """A client with a node and an executor of its own, for scripts.
-
-        Args:
-            name: name of the node that offers the action; empty: as its graph names it.
-            timeout: for the node to be there [s].
-
-        Raises:
-            ServerUnavailable: no such node within `timeout`.
-        """
-        with nullcontext() if rclpy.ok() else rclpy.init():
-            name = name or cls.graph
-            node = Node(f"{cls.graph}_client")
-            executor = MultiThreadedExecutor(num_threads=2)
-            executor.add_node(node)
-            client = cls(node, name=name)  # before spinning: rclpy looks into half-made action clients
-            spinner = threading.Thread(target=executor.spin, daemon=True)
-            spinner.start()
-            try:
-                client.wait(timeout=timeout)
-                yield client
-            finally:
-                executor.shutdown()
-                spinner.join()
-                client.destroy()
-                node.destroy_node()
-
     def destroy(self) -> None:
         """Give back what was made on the node."""
         self._action.destroy()
 
-    def wait(self, *, timeout: float = 10.0) -> None:
-        """Wait until the node offers all that is asked of it.
-
-        Raises:
-            ServerUnavailable: not within `timeout` [s].
-        """
-        give_up = time.monotonic() + timeout
-        while not (ready := self.is_ready() and bool(self.server_ids())) and time.monotonic() < give_up:
-            time.sleep(0.01)
-        if not ready:
-            raise ServerUnavailable(
-                f"no {self.graph.replace('_', ' ')} at '{self.name}' within {timeout} s; "
-                f"start one: fourd bringup {self.graph}"
-            )
-
     def is_ready(self) -> bool:
         """Whether everything that is asked of the node is offered."""
-        return bool(self._action.server_is_ready())
+        return bool(self._action.server_is_ready()) and bool(self.server_ids())
 
     def server_ids(self) -> frozenset[bytes]:
         """Identities of the running servers; a restarted one has a new identity."""

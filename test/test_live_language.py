@@ -85,12 +85,19 @@ def test_without_calibration_the_network_says_the_field_of_view(model: SceneLang
     known = LiveLanguage(model).add(0, picture(0), camera=camera())
     assert known.camera == known.view.seen != guessed.camera
     np.testing.assert_allclose(known.depth, guessed.depth)
+
+
+@pytest.mark.parametrize("angle", [0.0, 4.0])
+def test_angles_that_are_no_field_of_view_need_a_calibration(angle: float) -> None:
     blind = SceneLanguage(small_model().geometry)
-    for parameter in blind.geometry.camera_head.parameters():  # type: ignore[union-attr]
+    head = blind.geometry.camera_head
+    assert head is not None
+    for parameter in head.parameters():
         torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(head.pose_branch.fc2.bias, angle / head.iterations)
     with pytest.raises(InvalidCamera, match="camera_info"):
         LiveLanguage(blind).add(0, picture(0))
-    LiveLanguage(blind).add(0, picture(0), camera=camera())
+    assert LiveLanguage(blind).add(0, picture(0), camera=camera()).view.calibrated
 
 
 def test_another_size_or_camera_begins_anew_and_an_error_too(model: SceneLanguage) -> None:

@@ -11,7 +11,15 @@ from fourd_ros.bridge.tf import make_transform
 from fourd_ros.bridge.times import make_header, ns_to_stamp
 from fourd_ros.geometry.transforms import to_quaternion
 
-__all__ = ["object_id", "objects_cloud", "odometry_message", "scene_object", "scene_objects", "transform_message"]
+__all__ = [
+    "object_id",
+    "objects_cloud",
+    "odometry_message",
+    "pose_message",
+    "scene_object",
+    "scene_objects",
+    "transform_message",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -62,7 +70,7 @@ def scene_object(
         confidence=confidence,
         last_seen=ns_to_stamp(last_seen_ns),
     )
-    thing.pose.pose = _pose(T_frame_object)
+    thing.pose.pose = pose_message(T_frame_object)
     thing.pose.covariance = covariance.ravel()
     thing.twist.twist = _twist(linear, angular)
     thing.size = Vector3(**dict(zip("xyz", size.tolist(), strict=True)))
@@ -122,7 +130,7 @@ def odometry_message(
 
     turn = np.kron(np.eye(2), T_frame_child[:3, :3])
     message = Odometry(header=make_header(stamp_ns, frame), child_frame_id=child)
-    message.pose.pose = _pose(T_frame_child)
+    message.pose.pose = pose_message(T_frame_child)
     message.pose.covariance = (turn @ covariance @ turn.T).ravel()
     message.twist.twist = _twist(linear, angular)
     return message
@@ -135,7 +143,8 @@ def transform_message(stamp_ns: int, *, frame: str, child: str, T_frame_child: F
     return TFMessage(transforms=[make_transform(frame, child, stamp_ns, T_frame_child)])
 
 
-def _pose(T: FloatArray) -> Any:
+def pose_message(T: FloatArray) -> Any:
+    """``geometry_msgs/Pose`` of a transform [4, 4]."""
     from geometry_msgs.msg import Point, Pose, Quaternion
 
     (x, y, z), (qx, qy, qz, qw) = (part.tolist() for part in to_quaternion(T))

@@ -299,6 +299,16 @@ SCENE_RECONSTRUCTION_NODE = NodeSpec(
         **{name: name for name in ("camera", "compressed", "use_depth", "use_masks")},
     },
 )
+SCENE_LANGUAGE_NODE = NodeSpec(
+    executable="scene_language",
+    target="fourd_ros.nodes.scene_language:SceneLanguageNode",
+    name="scene_language",
+    parameters_file="config/scene_language.yaml",
+    parameters={
+        "use_sim_time": "use_sim_time",
+        **{name: name for name in ("camera", "compressed", "use_depth", "model", "texts")},
+    },
+)
 POLICY_EVALUATOR_NODE = NodeSpec(
     executable="policy_evaluator",
     target="fourd_ros.nodes.policy_evaluation:PolicyEvaluatorNode",
@@ -412,6 +422,38 @@ GRAPHS: dict[str, Graph] = {
                 "compressed:=true",
                 "watch scene_reconstruction/objects, scene_reconstruction/static_points and odometry",
                 LOOK,
+            ),
+        ),
+        Graph(
+            name="scene_language",
+            description="camera poses, depth, and where what you ask for is, before your camera or on a bag",
+            nodes=(replace(BAG_NODE, needs="bag"), SCENE_LANGUAGE_NODE),
+            arguments=(
+                replace(_USE_SIM_TIME, default="false"),
+                *_OF_A_BAG,
+                Argument(name="camera", default="", description="its namespace; empty: as in the YAML"),
+                Argument(
+                    name="compressed",
+                    default="",
+                    description="take compressed images; empty: as in the YAML",
+                    type=bool,
+                ),
+                Argument(
+                    name="use_depth", default="", description="wait for depth images; empty: as in the YAML", type=bool
+                ),
+                Argument(name="model", default="", description="weights; empty: as in the YAML"),
+                Argument(
+                    name="texts",
+                    default="",
+                    description="standing texts, such as [red mug, drawer]; empty: as in the YAML",
+                    type=list,
+                ),
+            ),
+            next_steps=(
+                "see it on a bag: fourd bringup scene_language --set bag:=demo/bag --set camera:=front --set "
+                "use_depth:=true --set 'texts:=[red mug]'",
+                "ask: python3, from fourd_ros.client import SceneLanguageClient; or its service, scene_language/query",
+                "watch scene_language/points, scene_language/found and scene_language/found/mask",
             ),
         ),
         Graph(

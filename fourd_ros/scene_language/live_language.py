@@ -206,10 +206,10 @@ class LiveLanguage:
         return features.half()
 
     def _guess(self, said: GeometryFrame) -> PinholeCamera:
-        """The camera that the network sees; that of earlier frames where it says that a field of view is zero."""
+        """The camera that the network sees; that of earlier frames where it says what is no field of view."""
         height, width = said.tokens.image_size
         K = decode_intrinsics(said.pose[0].float().cpu().numpy(), height=height, width=width)
-        if np.isfinite(K).all():
+        if (np.diag(K) > 0).all():
             self._guessed = PinholeCamera(width=width, height=height, K=K)
         if self._guessed is None:
             raise InvalidCamera("no calibration, and the network sees no field of view; give the camera_info")
