@@ -125,7 +125,7 @@ def prepare_asset(mesh: Path, folder: Path, options: AssetOptions) -> int:
     placed = in_unit_cube(np.concatenate([part.vertices for part in parts]), extent=EXTENT)
     ends = np.cumsum([len(part.vertices) for part in parts])
     vertices = np.split(placed, ends[:-1])
-    faces = np.concatenate([part.faces + end - len(part.vertices) for part, end in zip(parts, ends, strict=True)])
+    faces = np.concatenate([part.faces + np.int32(start) for part, start in zip(parts, (0, *ends[:-1]), strict=True)])
     colours = np.concatenate([part.colours for part in parts])
     rng = np.random.default_rng(options.seed)
     pieces = list(zip(vertices, (part.faces for part in parts), strict=True)) if 1 < len(parts) <= MAX_PARTS else []
