@@ -43,8 +43,8 @@ def place_cube(
     """One placement of all objects: by depth where there is enough of it, else by size, else the identity.
 
     Objects may be of several frames as long as camera and cube stand still. What is hidden, beyond the border of the
-    picture or without depth does no harm as long as it is less than about half of an object; up to a quarter of the depth
-    may be wrong.
+    picture or without depth does no harm as long as it is less than about half of an object; up to a quarter of the
+    depth may be wrong.
 
     Args:
         seen: objects in frames; those without shape or mask tell nothing.
