@@ -10,6 +10,7 @@ from fourd_ros.model_io.conversion_rules import Converter
 from fourd_ros.registries import find_registered
 
 CONVERTERS: dict[str, str] = {
+    "com4d": "fourd_ros.compositional.conversion:CONVERTER",
     "kinema4d": "fourd_ros.world_model.kinema4d.conversion:CONVERTER",
     "langsplat_autoencoder": "fourd_ros.scene_language.conversion:CODEC_CONVERTER",
     "langvggt": "fourd_ros.scene_language.conversion:LANGUAGE_CONVERTER",

@@ -10,6 +10,7 @@ from fourd_ros.registries import find_registered
 
 MODELS: dict[str, str] = {
     "CompactModel": "fourd_ros.world_model.compact.model:CompactModel",
+    "CompositionalObjects": "fourd_ros.compositional.model:CompositionalObjects",
     "DepthCompleter": "fourd_ros.depth_completion.completer:DepthCompleter",
     "ImitationPolicy": "fourd_ros.policies.imitation:ImitationPolicy",
     "Kinema4DPipeline": "fourd_ros.world_model.kinema4d.pipeline:Kinema4DPipeline",

@@ -69,7 +69,7 @@ def pipeline(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> Non
     objects = model(folder, facts["config"])
     given = _Given.of(facts, vectors, patch=int(objects.images.network.config.patch_size))
     with torch.inference_mode():
-        made = _run(objects, given)
+        made = _run(objects, given, names=list(vectors))
         whole = objects.latents(given.clip, given.options, reference=given.reference)
     for name in vectors:
         if name not in ("frames", "masks"):
@@ -83,8 +83,8 @@ def pipeline(folder: VectorFolder, vectors: Tensors, compare: Comparison) -> Non
             compare(name, as_numpy(latents))
 
 
-def _run(objects: CompositionalObjects, given: _Given) -> Made:
-    """Everything that the file may hold, by its names."""
+def _run(objects: CompositionalObjects, given: _Given, *, names: list[str]) -> Made:
+    """Everything that the file may hold, by its names; of the fields those that it does hold."""
     clip, options = given.clip, given.options
     moment = clip.at(given.reference)
     encode = objects.images.tokens
@@ -116,8 +116,10 @@ def _run(objects: CompositionalObjects, given: _Given) -> Made:
             made |= _named(f"joint_step{number}", step) | {f"joint_step{number}_t": torch.tensor([step.timestep])}
     made |= _motion(objects, given, noise, full=full, views=views, static=static, known=known)
     shapes = [*static, *made["dynamic_latents"].flatten(0, 1)]
-    made |= {f"field{number}": _field(objects, latents, given.depths) for number, latents in enumerate(shapes)}
-    return made | {f"{name}_exact": field for name, field in made.items() if re.fullmatch(r"field\d+", name)}
+    for name in names:
+        if found := re.fullmatch(r"field(\d+)(_exact)?", name):
+            made[name] = _field(objects, shapes[int(found[1])], given.depths)
+    return made
 
 
 def _motion(
