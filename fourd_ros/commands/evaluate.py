@@ -9,6 +9,7 @@ from fourd_ros.commands import (
     evaluate_part_dynamics,
     evaluate_policies,
     evaluate_poses,
+    evaluate_scene_language,
     evaluate_world_model,
 )
 
@@ -19,6 +20,7 @@ SYSTEMS: dict[str, ModuleType] = {
     "part-dynamics": evaluate_part_dynamics,
     "policies": evaluate_policies,
     "poses": evaluate_poses,
+    "scene-language": evaluate_scene_language,
     "world-model": evaluate_world_model,
 }
 
