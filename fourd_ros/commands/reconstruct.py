@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lens = known.add_mutually_exclusive_group()
     lens.add_argument("--focal", type=positive_float, metavar="PX", help="about, of the unshrunk frames; is refined")
     lens.add_argument("--calibration", type=Path, metavar="FILE", help="K.npy, or YAML of camera_calibration; is kept")
-    known.add_argument("--depth", type=Path, metavar="PATH", help="depth.npy [m], or a folder of .npy [m] or PNG [mm]")
+    depth = known.add_mutually_exclusive_group()
+    depth.add_argument("--depth", type=Path, metavar="PATH", help="depth.npy [m], or a folder of .npy [m] or PNG [mm]")
+    depth.add_argument("--depth-source", default="", metavar="NAME", help="scene_language, or module:function")
     known.add_argument("--masks", type=Path, metavar="PATH", help="of moving objects, a picture or .npy a frame")
     known.add_argument("--tracks", type=Path, metavar="FILE", help="results.npz of CoTracker3 for the same frames")
     method = parser.add_argument_group("method")
@@ -132,8 +134,16 @@ def _inputs(args: argparse.Namespace) -> tuple["Clip", "Tracks | None", dict[int
             clip = with_masks(clip, args.masks, options, **size)
     if args.depth:
         clip = with_depth(clip, args.depth, options)
+    if args.depth_source:
+        clip = _with_said_depth(clip, args.depth_source)
     tracks = read_cotracker(args.tracks) if args.tracks else None
     return clip, tracks, _given_names(args) if clip.masks is not None else {}
+
+
+def _with_said_depth(clip: "Clip", source: str) -> "Clip":
+    from fourd_ros.reconstruction.clips.depth_source import depth_of_clip, find_depth_source
+
+    return replace(clip, depth=depth_of_clip(clip, find_depth_source(source)))
 
 
 def _read(args: argparse.Namespace, options: "ClipOptions") -> "Clip":
@@ -170,9 +180,14 @@ def _is_bag(source: Path) -> bool:
 
 
 def _caveats(args: argparse.Namespace, clip: "Clip") -> tuple[str, ...]:
+    caveats = []
     if clip.frames == args.max_frames:
-        return (f"reading stopped at {args.max_frames} frames; --max-frames and --stride choose more of the source",)
-    return ()
+        caveats.append(
+            f"reading stopped at {args.max_frames} frames; --max-frames and --stride choose more of the source"
+        )
+    if args.depth_source:
+        caveats.append(f"depth is what '{args.depth_source}' says; lengths may be no metres")
+    return tuple(caveats)
 
 
 def _in_place(args: argparse.Namespace) -> bool:

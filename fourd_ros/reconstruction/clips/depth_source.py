@@ -32,7 +32,7 @@ class DepthSource(Protocol):
         ...
 
 
-DEPTH_SOURCES: dict[str, str] = {}
+DEPTH_SOURCES: dict[str, str] = {"scene_language": "fourd_ros.scene_language.stream_depth:compact_depth"}
 """Name -> ``module:function`` that makes a `DepthSource`, called without arguments. A room adds its line."""
 
 
