@@ -22,9 +22,10 @@ import torch
 from measure import measure_side_by_side, report
 
 from fourd_ros.model_io.folder import ModelFolder, shipped_model, shipped_names
-from fourd_ros.model_io.loading import load_component
+from fourd_ros.model_io.loading import load_component, load_model
 from fourd_ros.model_io.onnx_export import export_onnx
 from fourd_ros.model_io.onnx_session import Array, OnnxSession
+from fourd_ros.model_io.registry import MODELS, find_class
 
 SIDES = (128, 256)
 IDLE_SECONDS = 1.0
@@ -51,9 +52,13 @@ def main() -> None:
 
 
 def exportable() -> Iterator[tuple[str, torch.nn.Module]]:
-    """Networks of the shipped models that tell how they are called, as ``model/component``."""
+    """Networks of the shipped models that tell how they are called, as ``model/component`` or ``model/part``."""
     for model in shipped_names():
         folder = shipped_model(model)
+        if hasattr(find_class(MODELS, ModelFolder(folder).model_class), "onnx_parts"):
+            for name, part in load_model(folder, dtype=torch.float32).onnx_parts().items():
+                yield f"{model}/{name}", part
+            continue
         for component in ModelFolder(folder).components:
             network = load_component(folder, component, dtype=torch.float32)
             if hasattr(network, "onnx_signature"):
@@ -99,6 +104,8 @@ class Variants:
         return {name: self._input(name, tensor, side, generator) for name, tensor in self._signature.inputs.items()}
 
     def _input(self, name: str, tensor: torch.Tensor, side: int, generator: np.random.Generator) -> Array:
+        if not tensor.is_floating_point():
+            return tensor.numpy()
         axes = self._signature.sizes.get(name, {})
         shape = [1 if axis == 0 else side if axis in axes else size for axis, size in enumerate(tensor.shape)]
         return generator.random(shape, np.float32)

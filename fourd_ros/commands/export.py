@@ -2,13 +2,16 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fourd_ros.commands.arguments import positive_int
 from fourd_ros.errors import InvalidModel
 
 if TYPE_CHECKING:
+    import torch
+
     from fourd_ros.model_io.folder import ModelFolder
     from fourd_ros.model_io.onnx_export import OnnxExport
 
@@ -25,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     formats = parser.add_subparsers(dest="format", metavar="FORMAT", required=True)
     onnx = formats.add_parser("onnx", help="one .onnx file for each network, compared with torch")
     onnx.add_argument("model", help="model folder, or name of a shipped model")
-    onnx.add_argument("out", type=Path, help="folder for COMPONENT.onnx; existing files are replaced")
+    onnx.add_argument("out", type=Path, help="folder for NAME.onnx; existing files are replaced")
     onnx.add_argument("--component", help="only this one (default: all that tell how they are called)")
     onnx.add_argument("--int8", action="store_true", help="quantise the weights of matrix products to 8 bits")
     onnx.add_argument("--opset", type=positive_int, help="version of the ONNX operators")
@@ -38,27 +41,40 @@ def run(args: argparse.Namespace) -> int:
     from fourd_ros.model_io.folder import ModelFolder, find_model
 
     folder = ModelFolder(find_model(args.model))
-    names = [args.component] if args.component else list(folder.components)
-    exports = [export for name in names if (export := _export(folder, name, args)) is not None]
+    exports = [_export(name, network, args) for name, network in _networks(folder, args)]
     if not exports:
+        names = [args.component] if args.component else list(folder.components)
         raise InvalidModel(f"no network of '{folder.path}' tells how it is called (onnx_signature): {names}")
     return 0
 
 
-def _export(folder: "ModelFolder", name: str, args: argparse.Namespace) -> "OnnxExport | None":
+def _networks(folder: "ModelFolder", args: argparse.Namespace) -> Iterator[tuple[str, "torch.nn.Module"]]:
+    """Networks that tell how they are called: parts that a model names, or else its components."""
     import torch
 
     from fourd_ros.model_io.components import find_component_class
-    from fourd_ros.model_io.loading import load_component
+    from fourd_ros.model_io.loading import load_component, load_model
+    from fourd_ros.model_io.registry import MODELS, find_class
+
+    allowed = args.allow_noncommercial
+    if folder.model_class in MODELS and hasattr(find_class(MODELS, folder.model_class), "onnx_parts"):
+        parts = load_model(folder.path, allow_noncommercial=allowed, dtype=torch.float32).onnx_parts()
+        if args.component and args.component not in parts:
+            raise InvalidModel(f"'{folder.path}' has no part '{args.component}'; it has {sorted(parts)}")
+        yield from ((name, part) for name, part in parts.items() if args.component in (None, name))
+        return
+    for name in [args.component] if args.component else list(folder.components):
+        folder.component(name)
+        if hasattr(find_component_class(*folder.components[name]), "onnx_signature"):
+            yield name, load_component(folder.path, name, allow_noncommercial=allowed, dtype=torch.float32)
+
+
+def _export(name: str, network: "torch.nn.Module", args: argparse.Namespace) -> "OnnxExport":
     from fourd_ros.model_io.onnx_export import OPSET, export_onnx
 
-    folder.component(name)
-    if not hasattr(find_component_class(*folder.components[name]), "onnx_signature"):
-        return None
-    component = load_component(folder.path, name, allow_noncommercial=args.allow_noncommercial, dtype=torch.float32)
+    signature: Any = network.onnx_signature()  # type: ignore[operator]
     target = args.out / f"{name}.onnx"
-    signature = component.onnx_signature()
-    export = export_onnx(component, signature, target, opset=args.opset or OPSET, int8=args.int8)
+    export = export_onnx(network, signature, target, opset=args.opset or OPSET, int8=args.int8)
     print(_as_json(export) if args.json else _in_words(export))
     return export
 

@@ -102,10 +102,28 @@ class Aggregator(nn.Module):
         Raises:
             InvalidImage: another shape than that of the frames before, or smaller than a patch.
         """
-        tokens = self._tokens(images[:, None], first=first)
-        return self._run(tokens, images, [Remembered(cache) for cache in caches], layers)
+        return self.look(images, looks=[Remembered(cache) for cache in caches], first=first, layers=layers)
 
-    def _tokens(self, images: Tensor, *, first: bool) -> Tensor:
+    def look(
+        self, images: Tensor, *, looks: Sequence[Look], first: bool | Tensor, layers: Collection[int]
+    ) -> FrameTokens:
+        """The next frame of streams, whose global blocks look as they are told.
+
+        Args:
+            images: 0..1, shape [B, 3, H, W].
+            looks: of every global block.
+            first: whether the streams begin with it; as a tensor where one graph has to do for both.
+            layers: whose tokens are kept.
+
+        Returns:
+            Tokens of one frame, S = 1.
+
+        Raises:
+            InvalidImage: another shape, or smaller than a patch.
+        """
+        return self._run(self._tokens(images[:, None], first=first), images, looks, layers)
+
+    def _tokens(self, images: Tensor, *, first: bool | Tensor) -> Tensor:
         """Camera token, registers and patches of frames, shape [B, S, P, C]."""
         if images.ndim != 5 or images.shape[2] != 3 or min(images.shape[-2:]) < self._sizes.patch_size:
             raise InvalidImage(
@@ -115,8 +133,12 @@ class Aggregator(nn.Module):
         normal = ((images - self._mean) / self._std).to(self.camera_token.dtype)
         patches = self.patch_embed(normal.flatten(0, 1)).unflatten(0, (batch, frames))
         special = torch.cat([self.camera_token, self.register_token], dim=2)
-        begin = special[:, : int(first)]
-        later = special[:, 1:].expand(-1, frames - int(first), -1, -1)
+        begin = special[:, :1]
+        if isinstance(first, Tensor):
+            begin = torch.where(first, begin, special[:, 1:])
+        elif not first:
+            begin = special[:, 1:]
+        later = special[:, 1:].expand(-1, frames - 1, -1, -1)
         return torch.cat([torch.cat([begin, later], dim=1).expand(batch, -1, -1, -1), patches], dim=2)
 
     def _run(self, tokens: Tensor, images: Tensor, looks: Sequence[Look], layers: Collection[int]) -> FrameTokens:

@@ -45,7 +45,7 @@ class CameraHead(nn.Module):
         Returns:
             Encodings of poses after each iteration, shape [iterations, B, S, 9]; see `pose_encoding`.
         """
-        return self._refined(tokens, [[EarlierFrames(1)] * len(self.trunk)] * self.iterations)
+        return self.refined(tokens, [[EarlierFrames(1)] * len(self.trunk)] * self.iterations)
 
     def step(self, tokens: Tensor, *, caches: Sequence[Sequence[LayerCache]]) -> Tensor:
         """Of the next frame of streams.
@@ -58,9 +58,10 @@ class CameraHead(nn.Module):
         Returns:
             Shape [iterations, B, 1, 9].
         """
-        return self._refined(tokens, [[Remembered(cache) for cache in blocks] for blocks in caches])
+        return self.refined(tokens, [[Remembered(cache) for cache in blocks] for blocks in caches])
 
-    def _refined(self, tokens: Tensor, looks: Sequence[Sequence[Look]]) -> Tensor:
+    def refined(self, tokens: Tensor, looks: Sequence[Sequence[Look]]) -> Tensor:
+        """The same where blocks of the trunk look as they are told, by iteration and block."""
         tokens = self.token_norm(tokens)
         plain = layer_norm(tokens, tokens.shape[-1:], eps=MODULATED_EPS)
         pose = self.empty_pose_tokens.expand(*tokens.shape[:2], -1)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from torch import nn
+
 from fourd_ros.errors import InvalidModel
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.loading import load_component
@@ -12,6 +14,7 @@ from fourd_ros.scene_language.feature_codec import FeatureCodec
 from fourd_ros.scene_language.geometry_network import GeometryNetwork
 from fourd_ros.scene_language.geometry_stream import GeometryStream
 from fourd_ros.scene_language.language_head import LanguageHead
+from fourd_ros.scene_language.onnx_step import LanguageFrame, StreamStep
 from fourd_ros.scene_language.token_cache import CachePolicy
 
 
@@ -69,3 +72,15 @@ class SceneLanguage:
     def stream(self, *, policy: CachePolicy | None = None, points: bool = False) -> GeometryStream:
         """A stream of images that begins; arguments as of `GeometryStream`."""
         return GeometryStream(self.geometry, policy=policy, points=points)
+
+    def onnx_parts(self) -> dict[str, nn.Module]:
+        """What ``fourd export onnx`` writes, by name: a frame of a stream, and the language of a frame if there is any.
+
+        Raises:
+            InvalidModel: the network lacks the camera or the depth head.
+        """
+        step = StreamStep(self.geometry)
+        parts: dict[str, nn.Module] = {"geometry_step": step}
+        if self.language is not None:
+            parts["language_frame"] = LanguageFrame(self.language, special=step.special, size=step.size)
+        return parts
