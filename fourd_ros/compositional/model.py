@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,10 +66,12 @@ class ReconstructedObjects:
 
 @dataclass(frozen=True, kw_only=True)
 class _Views:
-    """Tokens of frames: all of each, shape [F, K, E], and of each moving object alone, shape [Q, F, K, E]."""
+    """Tokens of frames: all of each, shape [F, K, E], of each moving object alone, shape [Q, F, K, E], and of each one
+    at rest that has masks, shape [S, F, K, E]."""
 
     full: Tensor
     objects: Tensor
+    static: Tensor | None
 
 
 class CompositionalObjects:
@@ -195,10 +197,15 @@ class CompositionalObjects:
             raise InvalidClip("there are neither masks of moving objects nor objects at rest; nothing can be made")
         side = options.side or self.images.side
         moment = _reference(clip, reference)
+        if moment.static_masks is not None and len(moment.static_masks) != options.static_objects:
+            raise InvalidClip(
+                f"masks of {len(moment.static_masks)} objects at rest, and static_objects is {options.static_objects}; "
+                "needed is the same number"
+            )
         watch = _Watch(progress, cancel)
         watch.begin("pictures", len(clip.frames) + 1)
         seen_then = self._views(moment.scaled(side), watch)
-        seen = self._views(clip.scaled(side), watch)
+        seen = self._views(replace(clip, static_masks=None).scaled(side), watch)
         noises = self.noises(options, moving=len(clip.masks))
         known, at_rest = None, noises[0]
         if options.static_objects:
@@ -208,6 +215,7 @@ class CompositionalObjects:
                 torch.cat(noises[:2]),
                 full=seen_then.full[0],
                 objects=seen_then.objects[:, 0],
+                at_rest=None if seen_then.static is None else seen_then.static[:, 0],
                 options=options.scene,
                 shift=self.shift,
                 on_step=watch.tick,
@@ -239,11 +247,15 @@ class CompositionalObjects:
         seen = []
         for frame in range(len(clip.frames)):
             moment = clip.at(frame)
-            objects = [moment.objects(number) for number in range(len(clip.masks))]
-            seen.append(self.images.tokens(np.concatenate([moment.frames, *objects])))
+            alone = [moment.objects(number) for number in range(len(clip.masks))]
+            if moment.static_masks is not None:
+                alone += [moment.static_objects(number) for number in range(len(moment.static_masks))]
+            seen.append(self.images.tokens(np.concatenate([moment.frames, *alone])))
             watch.tick()
         tokens = torch.stack(seen, dim=1)
-        return _Views(full=tokens[0], objects=tokens[1:])
+        first = 1 + len(clip.masks)
+        static = None if clip.static_masks is None else tokens[first:]
+        return _Views(full=tokens[0], objects=tokens[1:first], static=static)
 
     def noises(self, options: ObjectOptions, *, moving: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of objects at rest, of moving ones at the reference, and of these in all frames; drawn in this order."""

@@ -23,10 +23,14 @@ class ObjectClip:
     Masks may overlap: each object is shown to the network by its own. An object that is hidden in a frame has an empty
     mask there; the network is then shown a white picture and goes by the other frames.
 
+    Objects at rest need no masks, the network finds them in the whole picture as the original does. With masks it is
+    shown each of them by its own, so that it is known which shape is which object.
+
     Args:
         frames: colour, shape [F, H, W, 3]; frames that are not square are squeezed, so pad them before.
         masks: of each moving object, 0 to 255, shape [Q, F, H, W].
         ids: what the objects are called by others, shape [Q]; 1, 2, ... where it is empty.
+        static_masks: of each object at rest, 0 to 255, shape [S, F, H, W]; None where nobody says where they are.
 
     Raises:
         InvalidClip: no frame, or shapes, types or ids that do not fit.
@@ -35,21 +39,24 @@ class ObjectClip:
     frames: Pixels
     masks: Pixels
     ids: tuple[int, ...] = ()
+    static_masks: Pixels | None = None
 
     def __post_init__(self) -> None:
-        frames, masks = self.frames, self.masks
+        frames = self.frames
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
             raise InvalidClip(
                 f"frames {frames.dtype} {list(frames.shape)}; needed are uint8 [F, H, W, 3], F at least 1"
             )
-        if masks.dtype != np.uint8 or masks.ndim != 4 or masks.shape[1:] != frames.shape[:3]:
-            needed = ", ".join(str(size) for size in frames.shape[:3])
-            raise InvalidClip(
-                f"masks {masks.dtype} {list(masks.shape)}; needed are uint8 [Q, {needed}] for these frames"
-            )
-        object.__setattr__(self, "ids", self.ids or tuple(range(1, len(masks) + 1)))
-        if len(self.ids) != len(masks) or len(set(self.ids)) != len(masks):
-            raise InvalidClip(f"ids {self.ids} of {len(masks)} moving objects; needed is one of its own for each")
+        for masks in (self.masks, *(() if self.static_masks is None else (self.static_masks,))):
+            if masks.dtype != np.uint8 or masks.ndim != 4 or masks.shape[1:] != frames.shape[:3]:
+                needed = ", ".join(str(size) for size in frames.shape[:3])
+                raise InvalidClip(
+                    f"masks {masks.dtype} {list(masks.shape)}; needed are uint8 [Q, {needed}] for these frames"
+                )
+        count = len(self.masks)
+        object.__setattr__(self, "ids", self.ids or tuple(range(1, count + 1)))
+        if len(self.ids) != count or len(set(self.ids)) != count:
+            raise InvalidClip(f"ids {self.ids} of {count} moving objects; needed is one of its own for each")
 
     @classmethod
     def of_prepared(cls, clip: PreparedClip, *, frames: Iterable[int] | None = None, side: int) -> Self:
@@ -81,17 +88,24 @@ class ObjectClip:
 
     @property
     def best_frame(self) -> int:
-        """The first frame that shows the most objects."""
-        return int(self.shown.sum(axis=0).argmax())
+        """The first frame that shows the most objects; where it is known, the share that shows of those at rest."""
+        shown = self.shown.sum(axis=0).astype(np.float64)
+        if self.static_masks is not None:
+            areas = (self.static_masks > 0).sum(axis=(2, 3))
+            shown = shown + (areas / np.maximum(areas.max(axis=1, keepdims=True), 1)).sum(axis=0)
+        return int(shown.argmax())
 
     def scaled(self, side: int) -> "ObjectClip":
         """With frames and masks of side x side pixels."""
         if self.frames.shape[1:3] == (side, side):
             return self
         frames = [resized(frame, width=side, height=side) for frame in self.frames]
-        masks = [[resized_mask(mask, width=side, height=side) for mask in of_one] for of_one in self.masks]
-        shape = (len(self.masks), len(self.frames), side, side)
-        return ObjectClip(frames=np.stack(frames), masks=np.array(masks, np.uint8).reshape(shape), ids=self.ids)
+        return ObjectClip(
+            frames=np.stack(frames),
+            masks=_scaled(self.masks, side),
+            ids=self.ids,
+            static_masks=None if self.static_masks is None else _scaled(self.static_masks, side),
+        )
 
     def at(self, frame: int) -> "ObjectClip":
         """One frame of it.
@@ -101,7 +115,12 @@ class ObjectClip:
         """
         if not 0 <= frame < len(self.frames):
             raise InvalidClip(f"there is no frame {frame}; the clip has 0 to {len(self.frames) - 1}")
-        return ObjectClip(frames=self.frames[frame, None], masks=self.masks[:, frame, None], ids=self.ids)
+        return ObjectClip(
+            frames=self.frames[frame, None],
+            masks=self.masks[:, frame, None],
+            ids=self.ids,
+            static_masks=None if self.static_masks is None else self.static_masks[:, frame, None],
+        )
 
     def check_shown(self) -> None:
         """Refuse a clip with a moving object that no frame shows.
@@ -114,4 +133,18 @@ class ObjectClip:
 
     def objects(self, number: int) -> Pixels:
         """Frames with nothing but the object of a row, on white, shape [F, H, W, 3]."""
-        return np.stack([cut_out(*pair) for pair in zip(self.frames, self.masks[number], strict=True)])
+        return _alone(self.frames, self.masks[number])
+
+    def static_objects(self, number: int) -> Pixels:
+        """The same of an object at rest whose masks are known, shape [F, H, W, 3]."""
+        assert self.static_masks is not None
+        return _alone(self.frames, self.static_masks[number])
+
+
+def _alone(frames: Pixels, masks: Pixels) -> Pixels:
+    return np.stack([cut_out(*pair) for pair in zip(frames, masks, strict=True)])
+
+
+def _scaled(masks: Pixels, side: int) -> Pixels:
+    scaled = [[resized_mask(mask, width=side, height=side) for mask in of_one] for of_one in masks]
+    return np.array(scaled, np.uint8).reshape(*masks.shape[:2], side, side)

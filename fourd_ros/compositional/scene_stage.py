@@ -24,6 +24,7 @@ def denoise_scene(
     *,
     full: Tensor,
     objects: Tensor,
+    at_rest: Tensor | None = None,
     options: SceneOptions | None = None,
     shift: float = 1.0,
     on_step: OnStep = ignore,
@@ -36,6 +37,7 @@ def denoise_scene(
         noise: of objects at rest, then of those that move, shape [S + Q, T, C].
         full: tokens of the frame, shape [K, E].
         objects: tokens of the frame with nothing but each moving object, shape [Q, K, E].
+        at_rest: the same of the objects at rest, shape [S, K, E]; without, they see all the frame, as in the original.
         options: of the flow.
         shift: of the flow, as the network was trained.
         on_step: is told after every step; after the mixed ones once for those at rest and once for those that move.
@@ -51,8 +53,9 @@ def denoise_scene(
     options = options or SceneOptions()
     schedule = FlowSchedule(steps=options.steps, shift=shift)
     static = len(noise) - len(objects)
-    memory = transformer.remember(torch.cat([full[None], objects]))
-    own = torch.arange(1 - static, 1 + len(objects), device=noise.device).clamp(min=0)[:, None]
+    alone = objects if at_rest is None else torch.cat([at_rest, objects])
+    memory = transformer.remember(torch.cat([full[None], alone]))
+    own = torch.arange(1 + len(alone) - len(noise), 1 + len(alone), device=noise.device).clamp(min=0)[:, None]
     mixed = min(options.mixed_steps, options.steps)
     latents = noise[:, None]
     for number in range(mixed):
@@ -69,14 +72,20 @@ def denoise_scene(
         )
         on_step(FlowStep(timestep=float(timestep), latents=latents, velocities=velocities))
         latents = schedule.step(latents, guided(velocities, options.guidance), number)
-    at_rest, moving = latents[:static, 0], latents[static:, 0]
+    standing, moving = latents[:static, 0], latents[static:, 0]
     if mixed == options.steps:
         return latents[:, 0]
     tail = _Tail(transformer, options.guidance, on_step, official_compat=official_compat)
     again = FlowSchedule(steps=options.steps - mixed, shift=shift)
     return torch.cat(
         [
-            tail.follow(at_rest, full.expand(static, -1, -1), schedule, first=mixed, parts=static),
+            tail.follow(
+                standing,
+                full.expand(static, -1, -1) if at_rest is None else at_rest,
+                schedule,
+                first=mixed,
+                parts=static,
+            ),
             tail.follow(moving, objects, again, first=0, parts=1)
             if official_compat
             else tail.follow(moving, objects, schedule, first=mixed, parts=1),
