@@ -46,7 +46,7 @@ def extract_surface(
     """The surface where a field is zero, with normals that point to where it is negative.
 
     What reaches out of the lattice, whose last points lie one step before +1.005, is left open there. Memory goes with
-    the surface, not with the cube: about 200 bytes a cell that it crosses.
+    the surface, not with the cube: less than a kilobyte for each cell that it crosses.
 
     Args:
         field: to ask; positive inside.
@@ -107,7 +107,7 @@ class _Search:
         while stride > 1:
             crossed = self._followed(cells, stride)
             hiding = self._hiding(cells, stride) if stride > 2 else crossed[:0]
-            parents = np.union1d(crossed, hiding)
+            parents = _distinct(np.concatenate([crossed, hiding]))
             stride //= 2
             self._learn(self._around(parents, HALVES, stride))
             cells = self._around(parents, CORNERS, stride)
@@ -125,7 +125,7 @@ class _Search:
         while len(edge):
             following = np.setdiff1d(self._beyond(edge, stride), crossed, assume_unique=True)
             self._learn(self._around(following, CORNERS, stride))
-            crossed = np.union1d(crossed, following)
+            crossed = np.sort(np.concatenate([crossed, following]))
             if len(crossed) > MAX_CELLS:
                 raise InvalidField(
                     f"the field changes its sign in more than {MAX_CELLS} cells of {stride} / {self._resolution}; that "
@@ -146,7 +146,7 @@ class _Search:
             there = places[axis] + step
             through &= (there >= 0) & (there < self._resolution)
             found.append(cells[through] + step * self._steps[axis])
-        return np.unique(np.concatenate(found))
+        return _distinct(np.concatenate(found))
 
     def _crossed(self, cells: Keys, stride: int) -> NDArray[np.bool_]:
         inside = self._corner_values(cells, stride) > 0
@@ -159,7 +159,7 @@ class _Search:
         there to a neighbour outside; the part may then lie in any of the cells around that corner.
         """
         corners = (cells[:, None] + stride * (CORNERS @ self._steps)).ravel()
-        points = np.unique(corners)
+        points = _distinct(corners)
         values = self._look(points)
         near = np.zeros(len(points), bool)
         places = np.stack(np.unravel_index(points, self._shape))
@@ -174,7 +174,7 @@ class _Search:
 
     def _around(self, cells: Keys, places: NDArray[np.int64], stride: int) -> Keys:
         """Keys at `places` times `stride` from the least corners of cells, each once, in order."""
-        return np.asarray(np.unique((cells[:, None] + stride * (places @ self._steps)).ravel()))
+        return _distinct((cells[:, None] + stride * (places @ self._steps)).ravel())
 
     def _corner_values(self, cells: Keys, stride: int) -> Values:
         """Shape [N, 8]."""
@@ -194,3 +194,11 @@ class _Search:
         values = ask(self._field, lattice_points(points, self._resolution), chunk=self._chunk)
         place = np.searchsorted(self.keys, new)
         self.keys, self.values = np.insert(self.keys, place, new), np.insert(self.values, place, values)
+
+
+def _distinct(keys: Keys) -> Keys:
+    """Each once, in order; several times as fast as `numpy.unique`, which may go by hashes."""
+    ordered = np.sort(keys)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
