@@ -6,6 +6,7 @@ from types import ModuleType
 from fourd_ros.commands import (
     evaluate_depth,
     evaluate_depth_completion,
+    evaluate_language_queries,
     evaluate_part_dynamics,
     evaluate_policies,
     evaluate_poses,
@@ -17,6 +18,7 @@ from fourd_ros.commands import (
 SYSTEMS: dict[str, ModuleType] = {
     "depth": evaluate_depth,
     "depth_completion": evaluate_depth_completion,
+    "language-queries": evaluate_language_queries,
     "part-dynamics": evaluate_part_dynamics,
     "policies": evaluate_policies,
     "poses": evaluate_poses,
