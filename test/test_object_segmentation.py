@@ -10,6 +10,7 @@ from fourd_ros.compositional.segmentation.given_masks import GivenMasks
 from fourd_ros.compositional.segmentation.segmenter import Footage, SegmentedObject, make_segmenter
 from fourd_ros.compositional.segmentation.support_plane import find_support
 from fourd_ros.errors import InvalidClip, InvalidParameter
+from fourd_ros.evaluation.video_segmentation import evaluate_segmenter, judge_video
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.pointmap import points_from_depth
 
@@ -179,3 +180,25 @@ def test_segmenters_are_made_by_name() -> None:
         make_segmenter("background", {"most_frames": 3})
     with pytest.raises(InvalidParameter, match="least_share"):
         make_segmenter("background", {"least_share": 2.0})
+
+
+def test_found_objects_are_judged_beside_those_that_are_there() -> None:
+    there = np.zeros((3, 20, 20), np.uint8)
+    there[:, 2:8, 2:8], there[:, 12:18, 2:8], there[0, 0, 19] = 1, 2, 3
+    half, false = np.zeros((2, 3, 20, 20), bool)
+    half[:, 2:8, 2:5], false[:, 15, 15] = True, True
+    found = tuple(
+        SegmentedObject(number=number, label="", moves=True, masks=masks)
+        for number, masks in ((1, false), (2, there == 2), (3, half))
+    )
+    score = judge_video(found, there, {1: False, 2: True, 3: False})
+    assert [thing.iou for thing in score.things] == [0.5, 1.0]
+    assert [(thing.moves, thing.moves_found) for thing in score.things] == [(False, True), (True, True)]
+    assert score.others == 1
+    nothing = judge_video((), there, {1: False})
+    assert nothing.things[0].iou == 0 and nothing.things[0].moves_found is None
+
+
+def test_things_on_a_simulated_table_are_found() -> None:
+    (score,) = evaluate_segmenter(BackgroundSegmenter(), videos=1, size=96, frames=4, robot=False, noisy=False)
+    assert sorted(thing.iou for thing in score.things)[-2] > 0.9

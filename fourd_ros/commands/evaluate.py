@@ -11,6 +11,7 @@ from fourd_ros.commands import (
     evaluate_policies,
     evaluate_poses,
     evaluate_scene_language,
+    evaluate_video_segmentation,
     evaluate_world_model,
 )
 
@@ -23,6 +24,7 @@ SYSTEMS: dict[str, ModuleType] = {
     "policies": evaluate_policies,
     "poses": evaluate_poses,
     "scene-language": evaluate_scene_language,
+    "video-segmentation": evaluate_video_segmentation,
     "world-model": evaluate_world_model,
 }
 
