@@ -1,22 +1,32 @@
 """Both stages of sampling against plain loops, and the model as users call it: bad input, cancel, what is left out."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from compositional_rig import SEEN, TOKENS, normal, quick, small_clip, small_transformer, tiny_model
+from safetensors.numpy import save_file
 from torch import Tensor
+from transformers import Dinov2Config, Dinov2Model
 
+from fourd_ros.compositional.checkpoints import load_checkpoints
 from fourd_ros.compositional.dynamic_stage import KnownFrame, denoise_motion, windows
 from fourd_ros.compositional.flow import CLEAN_TIMESTEP, FlowSchedule
 from fourd_ros.compositional.guidance import FlowStep
+from fourd_ros.compositional.model import CompositionalObjects
 from fourd_ros.compositional.object_clip import ObjectClip
 from fourd_ros.compositional.options import MotionOptions, ObjectOptions, SceneOptions
 from fourd_ros.compositional.scene_stage import denoise_scene
+from fourd_ros.compositional.shape_vae import ShapeVae
+from fourd_ros.compositional.sizes import VaeSizes
 from fourd_ros.compositional.transformer import CompositionalTransformer
 from fourd_ros.errors import Cancelled, InvalidClip, InvalidImage, InvalidParameter, TooLarge
+from fourd_ros.model_io.weights import named_weights, save_weights
+from fourd_ros.verify.runner import verify
 
 
 @pytest.mark.parametrize(
@@ -330,3 +340,67 @@ def _guided(
 def _step(schedule: FlowSchedule, latents: Tensor, velocities: Tensor, guidance: float, number: int) -> Tensor:
     unseen, seen = velocities[0], velocities[-1]
     return schedule.step(latents, seen if guidance <= 1 else unseen + guidance * (seen - unseen), number)
+
+
+@pytest.mark.parametrize("static", [0, 3])
+def test_vectors_of_another_configuration_are_read(tmp_path: Path, static: int) -> None:
+    """Other networks, blocks that mix, pictures, steps and numbers of objects; what is compared is our own."""
+    model = _another_model(tmp_path / "weights")
+    clip, config = small_clip(frames=3, moving=1, side=28), {"S": static, "D": 1, "F": 3, "ar": 2, "mem": 2, "gs": 1.0}
+    config |= {"shift": 2.0, "dsteps": 2, "dcut": -1, "fi": 1, "sp": [1, 5], "te": [0], "tok": TOKENS}
+    options = ObjectOptions(
+        static_objects=static,
+        tokens=TOKENS,
+        side=28,
+        seed=5,
+        scene=SceneOptions(steps=3, mixed_steps=1, guidance=1.0),
+        motion=MotionOptions(steps=2, mix_cutoff=-1, block=2, memory=2, guidance=1.0),
+        official_compat=True,
+    )
+    made = model.latents(clip, options, reference=1)
+    tensors = {"frames": clip.frames, "masks": clip.masks, "dynamic_latents": made.moving.numpy()}
+    tensors |= {"encode_call0": model.images.tokens(clip.frames[1:2]).numpy()}
+    tensors |= {"static_latents": made.at_rest.numpy()} if static else {}
+    save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, tmp_path / "pipeline_x.safetensors")
+    extra = {"config": config, "joint_steps": 3, "scene_mix_cutoff": 1, "depths": [2, 3], "generator": "manual_seed(5)"}
+    about = {"extra": extra, "tensors": {name: {"tolerance": "default"} for name in tensors}}
+    manifest = {"default_tolerance": {"rtol": 1e-4, "atol": 1e-5}, "files": {"pipeline_x.safetensors": about}}
+    (tmp_path / "MANIFEST.json").write_text(json.dumps(manifest))
+    rows = {row.file: row for row in verify("com4d", tmp_path)}
+    assert {file: row.problem or row.worst for file, row in rows.items() if not row.ok} == {}
+    assert len(rows["pipeline_x.safetensors"].verdicts) == 3 + 3 * bool(static) - bool(static)
+
+
+def _another_model(folder: Path) -> CompositionalObjects:
+    base = folder / "TripoSG"
+    transformer = small_transformer(spatial_global_attn_block_ids=(1, 5))
+    vae = ShapeVae(
+        VaeSizes(
+            latent_channels=3,
+            num_attention_heads=2,
+            width_encoder=8,
+            width_decoder=4,
+            num_layers_encoder=1,
+            num_layers_decoder=1,
+            embed_frequency=3,
+            embed_include_pi=True,
+        )
+    )
+    images = Dinov2Model(
+        Dinov2Config(hidden_size=5, num_hidden_layers=1, num_attention_heads=1, image_size=14, patch_size=7)
+    )
+    for network, place in (
+        (transformer, folder / "COM4D" / "transformer"),
+        (vae, base / "vae"),
+        (images, base / "image_encoder_dinov2"),
+    ):
+        save_weights(named_weights(network), place)
+        config = network.config if isinstance(network.config, dict) else network.config.to_dict()
+        (place / "config.json").write_text(json.dumps(config))
+    for name, facts in (
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 1000, "use_dynamic_shifting": False, "shift": 2.0}),
+        ("feature_extractor_dinov2/preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.2] * 3}),
+    ):
+        (base / name).parent.mkdir(parents=True)
+        (base / name).write_text(json.dumps(facts))
+    return load_checkpoints(base, folder / "COM4D", allow_noncommercial=True)
