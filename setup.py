@@ -177,6 +177,7 @@ setup(
         "console_scripts": [
             "bag_replay = fourd_ros.nodes.bag_replay:main",
             "fourd = fourd_ros.cli:main",
+            "compositional_objects = fourd_ros.nodes.compositional_objects:main",
             "imagined_robot = fourd_ros.nodes.imagined_robot:main",
             "part_dynamics = fourd_ros.nodes.part_dynamics:main",
             "policy_evaluator = fourd_ros.nodes.policy_evaluation:main",

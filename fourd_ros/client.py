@@ -17,6 +17,10 @@ with PartDynamicsClient.connect() as parts:
 with SceneLanguageClient.connect() as scene:
     for thing in scene.find("red mug").objects:
         print(thing.confidence, thing.header.frame_id, thing.pose.pose.position)
+
+with CompositionalObjectsClient.connect() as objects:
+    for thing in objects.reconstruct(last_frames=8).result(timeout=60.0)[-1].objects:
+        print(thing.id, thing.dynamic, thing.pose.pose.position, len(thing.mesh.triangles))
 """
 
 import threading
@@ -33,18 +37,21 @@ from rclpy.node import Node
 from fourd_ros.bridge.part_motion import drag_message
 from fourd_ros.bridge.times import ns_to_stamp, seconds_to_duration
 from fourd_ros.bridge.trajectories import trajectory_to_message
+from fourd_ros.compositional_objects_client import CompositionalObjectsClient, ReconstructionFailed
 from fourd_ros.goal_client import GoalClient, GoalFailed, PendingGoal, ServerUnavailable
 from fourd_ros.part_dynamics.drags import SpaceDrags
 from fourd_ros.records import RobotTrajectory
 from fourd_ros.scene_language_client import QueryFailed, SceneLanguageClient
 
 __all__ = [
+    "CompositionalObjectsClient",
     "EvaluationFailed",
     "ImagineFailed",
     "PartDynamicsClient",
     "PartMotionFailed",
     "PolicyEvaluatorClient",
     "QueryFailed",
+    "ReconstructionFailed",
     "SceneLanguageClient",
     "ServerUnavailable",
     "WorldModelClient",

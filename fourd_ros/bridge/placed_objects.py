@@ -106,9 +106,8 @@ def _twist(poses: FloatArray, stamps_ns: Sequence[int], index: int) -> tuple[Flo
     if seconds <= 0:
         return np.zeros(3), np.zeros(3)
     turn = poses[last, :3, :3] @ poses[first, :3, :3].T
-    return (poses[last, :3, 3] - poses[first, :3, 3]) / seconds, np.asarray(
-        cv2.Rodrigues(turn)[0][:, 0], np.float64
-    ) / seconds
+    turned = np.asarray(cv2.Rodrigues(turn)[0][:, 0], np.float64)
+    return (poses[last, :3, 3] - poses[first, :3, 3]) / seconds, turned / seconds
 
 
 def _last_seen(one: PlacedObject, stamps_ns: Sequence[int], index: int) -> int:

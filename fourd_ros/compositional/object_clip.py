@@ -1,6 +1,6 @@
 """Frames and where each moving object shows in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -113,13 +113,23 @@ class ObjectClip:
         Raises:
             InvalidClip: there is no such frame.
         """
-        if not 0 <= frame < len(self.frames):
-            raise InvalidClip(f"there is no frame {frame}; the clip has 0 to {len(self.frames) - 1}")
+        return self.chosen([frame])
+
+    def chosen(self, frames: Sequence[int]) -> "ObjectClip":
+        """Some frames of it, in their order.
+
+        Raises:
+            InvalidClip: there is no such frame.
+        """
+        rows = list(frames)
+        for frame in rows:
+            if not 0 <= frame < len(self.frames):
+                raise InvalidClip(f"there is no frame {frame}; the clip has 0 to {len(self.frames) - 1}")
         return ObjectClip(
-            frames=self.frames[frame, None],
-            masks=self.masks[:, frame, None],
+            frames=self.frames[rows],
+            masks=self.masks[:, rows],
             ids=self.ids,
-            static_masks=None if self.static_masks is None else self.static_masks[:, frame, None],
+            static_masks=None if self.static_masks is None else self.static_masks[:, rows],
         )
 
     def check_shown(self) -> None:

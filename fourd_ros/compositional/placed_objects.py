@@ -21,9 +21,12 @@ from fourd_ros.errors import InvalidParameter
 if TYPE_CHECKING:
     from fourd_ros.compositional.model import CompositionalObjects, Progress
 
-__all__ = ["FilmOptions", "PlacedObject", "PlacedScene", "reconstruct_filmed"]
+__all__ = ["MIXED_SHARE", "PLACING", "FilmOptions", "PlacedObject", "PlacedScene", "place_shapes", "reconstruct_filmed"]
 
 FloatArray = NDArray[np.float64]
+
+MIXED_SHARE = 0.42
+"""Of the steps of motion, in which objects see each other: 21 of 50 in the original."""
 
 PLACED_FRAMES = 3
 """Of a moving object, as many are compared with what is seen when the cube is placed."""
@@ -64,6 +67,17 @@ class FilmOptions:
             raise InvalidParameter(f"fill {self.fill}; needed is 0.05 to 1, or None for the whole frame")
         if self.max_faces and self.max_faces < 4:
             raise InvalidParameter(f"max_faces {self.max_faces}; a closed surface has 4 or more, and 0 keeps all")
+
+    def object_options(self, *, static_objects: int, official_compat: bool = False) -> ObjectOptions:
+        """What the model is told, with the number of objects at rest."""
+        return ObjectOptions(
+            static_objects=static_objects,
+            tokens=self.tokens,
+            seed=self.seed,
+            scene=self.scene,
+            motion=self.motion,
+            official_compat=official_compat,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,13 +139,7 @@ def reconstruct_filmed(
     reference = clip.best_frame
     made = model.reconstruct(
         clip,
-        ObjectOptions(
-            static_objects=len(scene.static),
-            tokens=options.tokens,
-            seed=options.seed,
-            scene=options.scene,
-            motion=options.motion,
-        ),
+        options.object_options(static_objects=len(scene.static)),
         reference=reference,
         resolution=options.resolution,
         progress=progress,
@@ -141,24 +149,30 @@ def reconstruct_filmed(
         *((one, (_thinned(mesh, options.max_faces),)) for one, mesh in zip(scene.static, made.at_rest, strict=True)),
         *((one, tuple(_thinned(mesh, options.max_faces) for mesh in made.moving[one.number])) for one in scene.moving),
     ]
-    placement = _placement(scene, shapes, reference, window, options)
+    placement = place_shapes(scene, shapes, reference=reference, window=window, object_size=options.object_size)
     objects = tuple(_placed(one, meshes, placement, len(scene.rgb)) for one, meshes in shapes)
     if progress is not None:
         progress(PLACING, 1, 1)
     return PlacedScene(objects=objects, placement=placement, window=window)
 
 
-def _thinned(mesh: SurfaceMesh, faces: int) -> SurfaceMesh:
-    return decimated(mesh, faces) if faces else mesh
-
-
-def _placement(
+def place_shapes(
     scene: FilmedScene,
-    shapes: Sequence[tuple[SegmentedObject, tuple[SurfaceMesh, ...]]],
+    shapes: Sequence[tuple[SegmentedObject, Sequence[SurfaceMesh]]],
+    *,
     reference: int,
     window: ClipWindow,
-    options: FilmOptions,
+    object_size: float | None = None,
 ) -> Placement:
+    """How the cube of shapes stands before the camera of a filmed scene.
+
+    Args:
+        scene: what was filmed.
+        shapes: objects of it, with one mesh in the cube where they are at rest and one for each frame where not.
+        reference: frame in which those at rest are compared with what is seen.
+        window: that the network was shown.
+        object_size: largest extent of every object [m]; None for unknown.
+    """
     if scene.camera is None:
         return UNPLACED
     seen = [
@@ -166,12 +180,16 @@ def _placement(
             mesh=meshes[frame if one.moves else 0],
             mask=one.mask(frame),
             depth=None if scene.depth is None else scene.depth[frame],
-            size=options.object_size,
+            size=object_size,
         )
         for one, meshes in shapes
         for frame in (_telling(one) if one.moves else [reference])
     ]
     return place_cube(seen, scene.camera, rotations=window.turn_of_cube(scene.camera)[None])
+
+
+def _thinned(mesh: SurfaceMesh, faces: int) -> SurfaceMesh:
+    return decimated(mesh, faces) if faces else mesh
 
 
 def _telling(one: SegmentedObject) -> list[int]:

@@ -56,6 +56,16 @@ class CameraFrame:
             raise MissingCamera("the frame came without calibration")
         return self.camera
 
+    def check_sizes(self) -> None:
+        """Look at the sizes of images without decoding any; those of compressed ones are not known.
+
+        Raises:
+            InvalidImage: one is not of the size of its calibration.
+        """
+        for kind, message in self.images.items():
+            if self.camera is not None and hasattr(message, "height"):
+                self._check_size(kind, message.width, message.height)
+
     def rgb(self) -> NDArray[np.uint8]:
         """Colour, shape [H, W, 3].
 
@@ -94,14 +104,16 @@ class CameraFrame:
         return self._sized("masks", numbers.astype(np.int32))
 
     def _sized(self, kind: str, pixels: NDArray[Any]) -> NDArray[Any]:
-        if self.camera is None:
-            return pixels
-        size = (self.camera.height, self.camera.width)
-        if pixels.shape[:2] != size:
-            raise InvalidImage(
-                f"{kind} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its camera_info says {size[1]} x {size[0]}"
-            )
+        if self.camera is not None:
+            self._check_size(kind, pixels.shape[1], pixels.shape[0])
         return pixels
+
+    def _check_size(self, kind: str, width: int, height: int) -> None:
+        camera = self.calibration
+        if (width, height) != (camera.width, camera.height):
+            raise InvalidImage(
+                f"{kind} has {width} x {height} pixels, its camera_info says {camera.width} x {camera.height}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -254,6 +254,12 @@ _OF_A_BAG = (
     *_PLAYED,
 )
 
+_OF_ONE_CAMERA = (
+    Argument(name="camera", default="", description="its namespace; empty: as in the YAML"),
+    Argument(name="compressed", default="", description="take compressed images; empty: as in the YAML", type=bool),
+    Argument(name="use_depth", default="", description="wait for depth images; empty: as in the YAML", type=bool),
+)
+
 WORLD_MODEL_NODE = NodeSpec(
     executable="world_model",
     target="fourd_ros.nodes.world_model:WorldModelNode",
@@ -307,6 +313,16 @@ SCENE_LANGUAGE_NODE = NodeSpec(
     parameters={
         "use_sim_time": "use_sim_time",
         **{name: name for name in ("camera", "compressed", "use_depth", "model", "texts")},
+    },
+)
+COMPOSITIONAL_OBJECTS_NODE = NodeSpec(
+    executable="compositional_objects",
+    target="fourd_ros.nodes.compositional_objects:CompositionalObjectsNode",
+    name="compositional_objects",
+    parameters_file="config/compositional_objects.yaml",
+    parameters={
+        "use_sim_time": "use_sim_time",
+        **{name: name for name in ("camera", "compressed", "use_depth", "use_masks", "model", "fixed_frame")},
     },
 )
 POLICY_EVALUATOR_NODE = NodeSpec(
@@ -400,16 +416,7 @@ GRAPHS: dict[str, Graph] = {
             arguments=(
                 replace(_USE_SIM_TIME, default="false"),
                 *_OF_A_BAG,
-                Argument(name="camera", default="", description="its namespace; empty: as in the YAML"),
-                Argument(
-                    name="compressed",
-                    default="",
-                    description="take compressed images; empty: as in the YAML",
-                    type=bool,
-                ),
-                Argument(
-                    name="use_depth", default="", description="wait for depth images; empty: as in the YAML", type=bool
-                ),
+                *_OF_ONE_CAMERA,
                 Argument(
                     name="use_masks",
                     default="",
@@ -431,16 +438,7 @@ GRAPHS: dict[str, Graph] = {
             arguments=(
                 replace(_USE_SIM_TIME, default="false"),
                 *_OF_A_BAG,
-                Argument(name="camera", default="", description="its namespace; empty: as in the YAML"),
-                Argument(
-                    name="compressed",
-                    default="",
-                    description="take compressed images; empty: as in the YAML",
-                    type=bool,
-                ),
-                Argument(
-                    name="use_depth", default="", description="wait for depth images; empty: as in the YAML", type=bool
-                ),
+                *_OF_ONE_CAMERA,
                 Argument(name="model", default="", description="weights; empty: as in the YAML"),
                 Argument(
                     name="texts",
@@ -454,6 +452,29 @@ GRAPHS: dict[str, Graph] = {
                 "use_depth:=true --set 'texts:=[red mug]'",
                 "ask: python3, from fourd_ros.client import SceneLanguageClient; or its service, scene_language/query",
                 "watch scene_language/points, scene_language/found and scene_language/found/mask",
+            ),
+        ),
+        Graph(
+            name="compositional_objects",
+            description="complete shapes of what your camera has seen, over time, before it or on a bag",
+            nodes=(replace(BAG_NODE, needs="bag"), COMPOSITIONAL_OBJECTS_NODE),
+            arguments=(
+                replace(_USE_SIM_TIME, default="false"),
+                *_OF_A_BAG,
+                *_OF_ONE_CAMERA,
+                Argument(
+                    name="use_masks",
+                    default="",
+                    description="wait for masks of objects; empty: as in the YAML",
+                    type=bool,
+                ),
+                Argument(name="model", default="", description="weights; empty: as in the YAML"),
+                Argument(name="fixed_frame", default="", description="of the answers; empty: as in the YAML"),
+            ),
+            next_steps=(
+                "ask: python3, from fourd_ros.client import CompositionalObjectsClient; or its action, "
+                "compositional_objects/reconstruct_objects",
+                "watch compositional_objects/objects and compositional_objects/markers",
             ),
         ),
         Graph(
