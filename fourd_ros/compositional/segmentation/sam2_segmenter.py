@@ -7,13 +7,16 @@ only; here others are looked at too, and what is found there and is not yet foll
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.compositional.segmentation.segmenter import MAX_OBJECTS, Footage, Progress, SegmentedObject
 from fourd_ros.errors import InvalidClip, InvalidModel, InvalidParameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["BOX_MOVING", "BOX_STATIC", "Sam2Segmenter"]
 
@@ -26,6 +29,9 @@ KNOWN = 0.5
 """A found object is one that is followed already if this share of it, or of that one, is covered by the other."""
 
 
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     label: str
@@ -35,6 +41,8 @@ class _Found:
 
 class Sam2Segmenter:
     """Finds what a text names. Networks are read from folders of transformers, safetensors only, never from elsewhere.
+
+    All frames are held at the size of the network: 13 MB each at 1024 pixels.
 
     Args:
         model: folder of a SAM 2 video model with its processor.
@@ -69,17 +77,13 @@ class Sam2Segmenter:
             GroundingDinoForObjectDetection,
             GroundingDinoProcessor,
             Sam2Model,
-            Sam2Processor,
             Sam2VideoModel,
-            Sam2VideoProcessor,
         )
 
         self._detector = _load(GroundingDinoForObjectDetection, detector, device)
         self._reader = _load(GroundingDinoProcessor, detector)
         self._video = _load(Sam2VideoModel, model, device)
-        self._video_reader = _load(Sam2VideoProcessor, model)
         self._image = _load(Sam2Model, model, device)
-        self._image_reader = _load(Sam2Processor, model)
 
     def segment(self, footage: Footage, *, progress: Progress) -> tuple[SegmentedObject, ...]:
         """The objects that the texts name, those found first with the first numbers.
@@ -126,36 +130,68 @@ class Sam2Segmenter:
     def _masks_in(self, rgb: NDArray[np.uint8], boxes: Sequence[Sequence[float]]) -> list[Mask]:
         """What boxes of one frame show, shape [H, W] each."""
         import torch
-        from PIL import Image
 
-        inputs = self._image_reader(images=Image.fromarray(rgb), input_boxes=[boxes], return_tensors="pt")
+        height, width = rgb.shape[:2]
+        side = self._side
+        corners = torch.tensor(boxes) * torch.tensor([side / width, side / height] * 2)
         with torch.inference_mode():
-            outputs = self._image(**inputs.to(self._device), multimask_output=False)
-        masks = self._image_reader.post_process_masks(outputs.pred_masks.cpu(), inputs["original_sizes"])[0]
-        return [np.asarray(mask[0], bool) for mask in masks]
+            outputs = self._image(
+                pixel_values=self._pixels(rgb)[None].to(self._device),
+                input_boxes=corners[None].to(self._device),
+                multimask_output=False,
+            )
+        return _in_size(outputs.pred_masks[0], (height, width))
 
     def _follow(self, footage: Footage, frame: int, found: Sequence[_Found]) -> list[Mask]:
         """Masks of objects in all frames, from the one in which they were found on and back, shape [F, H, W] each."""
         import torch
+        from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
         masks = [np.zeros((footage.frames, *footage.size), bool) for _ in found]
         if not found:
             return masks
-        session = self._video_reader.init_video_session(video=list(footage.rgb), inference_device=self._device)
-        self._video_reader.add_inputs_to_inference_session(
-            session,
-            frame_idx=frame,
-            obj_ids=list(range(1, len(found) + 1)),
-            input_masks=[one.mask.astype(np.float32) for one in found],
+        session = Sam2VideoInferenceSession(
+            video=torch.stack([self._pixels(rgb) for rgb in footage.rgb]),
+            video_height=footage.size[0],
+            video_width=footage.size[1],
+            inference_device=self._device,
+            inference_state_device=self._device,
+            dtype=torch.float32,
         )
+        for number, one in enumerate(found, start=1):
+            index = session.obj_id_to_idx(number)
+            session.add_mask_inputs(index, frame, self._shown(one.mask))
+        session.obj_with_new_inputs = list(session.obj_ids)
         with torch.inference_mode():
             self._video(inference_session=session, frame_idx=frame)
             for reverse in (False, True) if frame else (False,):
                 for output in self._video.propagate_in_video_iterator(session, start_frame_idx=frame, reverse=reverse):
-                    shown = self._video_reader.post_process_masks([output.pred_masks], [list(footage.size)])[0]
-                    for mask, one in zip(masks, shown, strict=True):
-                        mask[output.frame_idx] = np.asarray(one[0].cpu(), bool)
+                    shown = _in_size(output.pred_masks, footage.size)
+                    for mask, in_frame in zip(masks, shown, strict=True):
+                        mask[output.frame_idx] = in_frame
         return masks
+
+    @property
+    def _side(self) -> int:
+        """Of the squares that SAM 2 looks at [px]."""
+        return int(self._video.config.image_size)
+
+    def _pixels(self, rgb: NDArray[np.uint8]) -> "Tensor":
+        """A frame as SAM 2 takes it: squeezed into its square, normalised, shape [3, side, side]."""
+        import torch
+
+        size = (self._side, self._side)
+        values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float() / 255
+        values = torch.nn.functional.interpolate(values, size, mode="bilinear", antialias=True)[0]
+        return (values - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_DEVIATION)[:, None, None]
+
+    def _shown(self, mask: Mask) -> "Tensor":
+        """A mask as SAM 2 takes it, shape [1, 1, side, side]."""
+        import torch
+
+        values = torch.from_numpy(mask).float()[None, None].to(self._device)
+        size = (self._side, self._side)
+        return (torch.nn.functional.interpolate(values, size, mode="bilinear", antialias=True) >= 0.5).float()
 
 
 def _with_stops(text: str) -> str:
@@ -171,6 +207,14 @@ def _is_known(found: _Found, followed: Sequence[SegmentedObject], frame: int) ->
 def _cover_each_other(first: Mask, second: Mask) -> bool:
     smaller = min(int(first.sum()), int(second.sum()))
     return smaller > 0 and int((first & second).sum()) > KNOWN * smaller
+
+
+def _in_size(logits: "Tensor", size: tuple[int, int]) -> list[Mask]:
+    """Where objects are, from logits [n, 1, h, w], shape [H, W] each."""
+    import torch
+
+    scaled = torch.nn.functional.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+    return [np.asarray(one[0].cpu() > 0) for one in scaled]
 
 
 def _load(kind: Any, folder: Path | str, device: str | None = None) -> Any:
