@@ -10,6 +10,8 @@ import trimesh
 from fourd_ros import cli
 from fourd_ros.compositional.mesh_assets import AssetOptions, prepare_asset, read_geometries
 from fourd_ros.compositional.mesh_pictures import fitting_camera, orbit, render_mesh
+from fourd_ros.compositional.outer_surface import outer_points
+from fourd_ros.compositional.surface_mesh import SurfaceMesh
 from fourd_ros.data.anime_files import in_unit_cube, read_anime, turned_upright
 from fourd_ros.data.batch_packing import pack_batches
 from fourd_ros.data.object_lists import chosen_frames, divided, read_object_views, read_sequences
@@ -226,6 +228,17 @@ def test_an_asset_is_placed_and_its_parts_are_apart(tmp_path: Path) -> None:
     before = (tmp_path / "out" / "points.npz").stat().st_mtime_ns
     assert prepare_asset(tmp_path / "room.glb", tmp_path / "out", QUICK) == 3
     assert (tmp_path / "out" / "points.npz").stat().st_mtime_ns == before
+
+
+def test_points_lie_outside_of_double_walls() -> None:
+    outside, inside = (trimesh.creation.icosphere(subdivisions=2, radius=radius) for radius in (1.0, 0.9))
+    outside.invert()
+    wall = trimesh.util.concatenate([outside, inside])
+    mesh = SurfaceMesh(vertices=wall.vertices.astype(np.float32), faces=wall.faces.astype(np.int32))
+    points, normals = outer_points(mesh, 400, rng=np.random.default_rng(0))
+    assert points.shape == normals.shape == (400, 3)
+    assert np.linalg.norm(points, axis=1).min() > 0.95
+    assert (points * normals).sum(axis=1).min() > 0.9
 
 
 def test_meshes_that_cannot_be_used_are_refused(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=positive_int, default=11, help="pictures of an asset (default 11)")
     parser.add_argument("--size", type=positive_int, default=518, help="width and height of pictures (default 518)")
     parser.add_argument("--frames", type=positive_int, default=32, help="of a sequence, at most (default 32)")
+    parser.add_argument("--outer", action="store_true", help="points only where a surface is seen from outside")
     parser.add_argument("--z-up", action="store_true", help="sequences stand along z, as animals of DeformingThings4D")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the points (default 0)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each file, no progress bar")
@@ -53,7 +54,13 @@ def run(args: argparse.Namespace) -> int:
     from fourd_ros.errors import InvalidDataset
 
     options = AssetOptions(
-        points=args.points, views=args.views, size=args.size, frames=args.frames, z_up=args.z_up, seed=args.seed
+        points=args.points,
+        views=args.views,
+        size=args.size,
+        frames=args.frames,
+        outer=args.outer,
+        z_up=args.z_up,
+        seed=args.seed,
     )
     jobs = _jobs(args.source, args.folder)
     if not jobs:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourd_ros.compositional.mesh_pictures import fitting_camera, orbit, render_mesh
+from fourd_ros.compositional.outer_surface import outer_points
 from fourd_ros.compositional.prepared_clip import write_pixels
 from fourd_ros.compositional.surface_mesh import SurfaceMesh, sampled
 from fourd_ros.data.anime_files import FRAMES_KEPT, in_unit_cube, read_anime, turned_upright
@@ -47,6 +48,8 @@ class AssetOptions:
         views: pictures of an asset; of a frame of a sequence there is one.
         size: width and height of the pictures [px].
         frames: of a sequence, at most.
+        outer: points only where a surface is seen from outside, with normals that point there; for meshes of double
+            walls, or whose faces are turned anyhow. Else on all faces, with their normals, as published data have them.
         z_up: sequences stand along z, as animals of DeformingThings4D, and are turned.
         seed: of the points.
 
@@ -58,6 +61,7 @@ class AssetOptions:
     views: int = 11
     size: int = 518
     frames: int = FRAMES_KEPT
+    outer: bool = False
     z_up: bool = False
     seed: int = 0
 
@@ -131,8 +135,8 @@ def prepare_asset(mesh: Path, folder: Path, options: AssetOptions) -> int:
     pieces = list(zip(vertices, (part.faces for part in parts), strict=True)) if 1 < len(parts) <= MAX_PARTS else []
     try:
         surfaces = ObjectSurfaces(
-            whole=_points(placed, faces, options.points, rng),
-            parts=tuple(_points(*piece, options.points, rng) for piece in pieces),
+            whole=_points(placed, faces, options, rng),
+            parts=tuple(_points(*piece, options, rng) for piece in pieces),
         )
     except InvalidMesh as error:
         raise InvalidDataset(f"'{mesh}' cannot be prepared: {error}") from error
@@ -171,7 +175,7 @@ def prepare_sequence(anime: Path, folder: Path, options: AssetOptions) -> int:
     with whole_folder(folder) as new:
         for number, frame in enumerate(vertices, start=1):
             try:
-                surface = _points(frame, sequence.faces, options.points, rng)
+                surface = _points(frame, sequence.faces, options, rng)
             except InvalidMesh as error:
                 raise InvalidDataset(f"'{anime}' frame {number} cannot be prepared: {error}") from error
             write_surfaces(new / f"frame_{number:04d}" / SURFACES, ObjectSurfaces(whole=surface))
@@ -204,7 +208,9 @@ def _geometry(mesh: Any) -> Geometry:
     )
 
 
-def _points(vertices: FloatArray, faces: NDArray[np.int32], count: int, rng: np.random.Generator) -> SurfacePoints:
+def _points(
+    vertices: FloatArray, faces: NDArray[np.int32], options: AssetOptions, rng: np.random.Generator
+) -> SurfacePoints:
     mesh = SurfaceMesh(vertices=vertices.astype(np.float32), faces=faces)
-    points, normals = sampled(mesh, count, rng=rng)
+    points, normals = (outer_points if options.outer else sampled)(mesh, options.points, rng=rng)
     return SurfacePoints(points=points.astype(np.float32), normals=normals.astype(np.float32))
