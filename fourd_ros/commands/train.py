@@ -12,7 +12,7 @@ from fourd_ros.commands.arguments import print_settings
 from fourd_ros.errors import InvalidConfig, MissingDependency
 from fourd_ros.machine import pip_install
 from fourd_ros.resources import find_resource
-from fourd_ros.training.run_folder import RunFolder, newest_run, next_run
+from fourd_ros.training.run_folder import RUNS, RunFolder, newest_run, next_run
 from fourd_ros.training.settings import read_config
 from fourd_ros.training.tasks import TASKS, load_task
 
@@ -25,6 +25,7 @@ EXAMPLES = [
     "fourd train depth_completion --set training.steps=2000 training.precision=bf16 --run out/train/short",
     "fourd train depth_completion --run out/train/short --resume",
     "fourd train depth_completion --settings",
+    "fourd train --schedule config/train/compositional_compact.yaml --run out/train/objects",
     "torchrun --nproc-per-node 2 -m fourd_ros.cli train depth_completion --run-folder out/train/large",
 ]
 
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="what can be trained")
     parser.add_argument("--settings", action="store_true", help="what the configuration of MODEL holds")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings (default config/train/MODEL.yaml)")
+    parser.add_argument(
+        "--schedule",
+        type=Path,
+        metavar="YAML",
+        help="stages one after the other, each from the model of the one before; goes on where it stopped",
+    )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings")
     parser.add_argument(
         "--run",
@@ -54,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(as_json=args.json)
+    if args.schedule is not None:
+        return _train_stages(args)
     if args.model is None:
         raise InvalidConfig(f"no model is named; there are {list(TASKS)}")
     _need_libraries()
@@ -87,6 +96,32 @@ def _train(task_class: type[Any], args: argparse.Namespace) -> int:
     PartialState().destroy_process_group()
     if result.is_main:
         _tell(result, RunFolder(folder), args)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _train_stages(args: argparse.Namespace) -> int:
+    """All stages of a schedule that are not done yet."""
+    _need_libraries()
+    from fourd_ros.training.stages import train_stages
+
+    if args.model is not None or args.config is not None:
+        raise InvalidConfig("a schedule names models and configurations itself; leave MODEL and --config out")
+    folder = args.run_folder or RUNS / args.schedule.stem
+    result = train_stages(
+        args.schedule,
+        folder,
+        changes=tuple(args.set),
+        bar=not args.json,
+        report=_print_row if args.json else None,
+    )
+    command = ["fourd", "train", "--schedule", str(args.schedule), "--run", str(folder)]
+    if args.json:
+        facts = {"interrupted": result.interrupted, "metrics": result.metrics, "run": str(folder)}
+        print(json.dumps({"kind": "end", **facts, "continue": command}), flush=True)
+    else:
+        print(
+            f"{'stopped' if result.interrupted else 'done'}: {folder}; the same command goes on: {shlex.join(command)}"
+        )
     return INTERRUPTED if result.interrupted else 0
 
 

@@ -26,6 +26,9 @@ from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
 VAE = "vae"
 """Of a model folder."""
 
+LOG_VARIANCE = -4.0
+"""Of latents of a network that knows nothing."""
+
 MEASURED, SHOWN = 8192, 6
 """Places of the grid that are asked about a solid; solids in the picture."""
 
@@ -83,7 +86,7 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
     def network(self) -> ShapeVae:
         """A network that knows nothing."""
         settings = self.config.network
-        return ShapeVae(
+        network = ShapeVae(
             VaeSizes(
                 latent_channels=settings.channels,
                 latent_tokens=settings.tokens,
@@ -95,6 +98,9 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
                 embed_frequency=settings.waves,
             )
         )
+        # Else latents begin as noise, and the decoder learns for long to do without them.
+        nn.init.constant_(network.quant.bias.detach()[settings.channels :], LOG_VARIANCE)
+        return network
 
     def dataset(self) -> ShapeSamples:
         """Solids to train on."""

@@ -7,6 +7,7 @@ from fourd_ros.registries import find_registered
 
 TASKS: dict[str, str] = {
     "compact": "fourd_ros.training.compact:CompactTask",
+    "compositional": "fourd_ros.training.compositional:CompositionalTask",
     "depth_completion": "fourd_ros.training.depth_completion:DepthCompletionTask",
     "imitation": "fourd_ros.training.imitation:ImitationTask",
     "kinema4d": "fourd_ros.training.kinema4d:Kinema4DTask",
