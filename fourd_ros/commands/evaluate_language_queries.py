@@ -10,13 +10,13 @@ EXAMPLES = [
     "fourd evaluate language-queries coffee_martini --layout neu3d --model scene_language_compact --json",
 ]
 
+LAYOUTS = ("hypernerf", "neu3d")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The scene, and the model that is asked."""
-    from fourd_ros.evaluation.language_queries import PICTURES
-
     parser.add_argument("scene", type=Path, help="folder with pictures and annotations")
-    parser.add_argument("--layout", choices=tuple(PICTURES), default="hypernerf", help="of it (default hypernerf)")
+    parser.add_argument("--layout", choices=LAYOUTS, default="hypernerf", help="of it (default hypernerf)")
     parser.add_argument("--model", default="scene_language_compact", help="folder or shipped name, with texts.json")
     parser.add_argument("--clip", type=Path, metavar="FOLDER", help="of the CLIP that the model was trained towards")
     parser.add_argument("--device", default="cpu", help="to compute on (default cpu)")
