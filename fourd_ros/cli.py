@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "reconstruct": "camera path, static map and moving objects of a video, a folder of pictures or a bag",
     "find": "where a text such as 'red mug' is meant in a video, a folder of pictures or a bag",
     "prepare-video": "masks of every object of a video, a folder of pictures or a bag, ready for reconstruction",
+    "reconstruct-objects": "complete shapes of the objects of a prepared video over time, as GLB files",
     "imagine": "run the world model over a bag and write what it imagined beside it",
     "view": "rollouts, reconstructed scenes and files of Kinema4D's viewer as points in a browser",
     "data": "data sets of episodes: look into, check, split, pack, convert",
