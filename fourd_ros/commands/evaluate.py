@@ -4,6 +4,7 @@ import argparse
 from types import ModuleType
 
 from fourd_ros.commands import (
+    evaluate_compositional,
     evaluate_depth,
     evaluate_depth_completion,
     evaluate_language_queries,
@@ -17,6 +18,7 @@ from fourd_ros.commands import (
 
 # A system's module has SUMMARY, EXAMPLES, add_arguments(parser) and run(args) -> exit status.
 SYSTEMS: dict[str, ModuleType] = {
+    "compositional": evaluate_compositional,
     "depth": evaluate_depth,
     "depth_completion": evaluate_depth_completion,
     "language-queries": evaluate_language_queries,

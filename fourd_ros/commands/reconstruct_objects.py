@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--fill",
         type=non_negative_float,
-        default=0.65,
-        help="share of the picture that the objects take (default 0.65); 0 shows the whole frame, as the original",
+        default=0.6,
+        help="share of the picture that the objects take (default 0.6); 0 shows the whole frame, as the original",
     )
     how.add_argument("--official-compat", action="store_true", help="with the mistakes of the original")
     how.add_argument("--resolution", type=positive_int, default=128, help="of meshes (default 128)")

@@ -53,7 +53,7 @@ class FilmOptions:
         InvalidParameter: a number that cannot be.
     """
 
-    fill: float | None = 0.65
+    fill: float | None = 0.6
     resolution: int = 64
     max_faces: int = 2000
     object_size: float | None = None

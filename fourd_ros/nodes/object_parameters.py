@@ -80,7 +80,7 @@ class CompositionalObjectsParameters(NodeParameters):
     tokens: int = parameter(0, "of each object; 0: as many as the model is used to", minimum=0, maximum=MAX_TOKENS)
     seed: int = parameter(0, "of the noise", minimum=0, maximum=2**31 - 1)
     fill: float = parameter(
-        0.65,
+        0.6,
         "share of the network's picture that all objects together take; 0 shows it the whole frame",
         minimum=0.0,
         maximum=1.0,
