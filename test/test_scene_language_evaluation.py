@@ -275,11 +275,13 @@ def test_pictures_of_no_whole_patches_are_refused(tmp_path: Path) -> None:
 def test_the_command_judges_and_fills_the_card(
     shards: SceneShards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, report = model_folder(tmp_path / "model"), tmp_path / "report"
+    folder = model_folder(tmp_path / "model")
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr("fourd_ros.evaluation.report.write_report", lambda path, **given: reports.append(given))
     monkeypatch.setattr(evaluate_scene_language, "_shards", lambda split, args: shards)
     monkeypatch.setattr(evaluate_scene_language, "TITLES", {"test": "New scenes"})
     words: Sequence[str] = ("evaluate", "scene-language", str(folder), "--sequences", "2", "--asked", "1")
-    assert main([*words, "--json", "--write-card", "--out", str(report)]) == 0
+    assert main([*words, "--json", "--write-card", "--out", str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out)
     network = told["means"]["test, geometry: network"]
     assert network["AbsRel"][1] <= network["AbsRel"][0] <= network["AbsRel"][2]
@@ -291,4 +293,6 @@ def test_the_command_judges_and_fills_the_card(
     assert (gate.similarity, gate.pixels) == (told["limits"]["similarity"], told["limits"]["pixels"])
     assert gate.similarity in SIMILARITIES and gate.pixels in PIXELS
     ModelFolder(folder).check()
-    assert (report / "index.html").is_file() and list(report.glob("*.png"))
+    (report,) = reports
+    assert len(report["tables"]) == 2 and "validation" in report["notes"][1]
+    assert [picture.rgb.shape for picture in report["pictures"]] == [(2 * HEIGHT, 8 * WIDTH, 3)] * 2
