@@ -269,7 +269,8 @@ def _read_objects(path: Path) -> Iterator[SegmentedObject]:
 
 
 def _seen_anywhere(objects: Iterable[SegmentedObject]) -> NDArray[np.bool_]:
-    return np.asarray(np.logical_or.reduce([one.mask(frame) for one in objects for frame in range(one.frames)]))
+    masks = (one.mask(frame) for one in objects for frame in range(one.frames))
+    return np.asarray(np.logical_or.reduce(list(masks)), np.bool_)
 
 
 def _write_clip(
