@@ -191,7 +191,7 @@ def test_a_batch_holds_so_many_items_of_one_kind(folder: Path) -> None:
     assert found == set(KINDS)
     still = CompositionalSamples(shards=shards, points=64, rules=replace(rules, single=0.0, moving=0.0, alone=0.0))
     sample = still.sample(0, np.random.default_rng(0))
-    groups = np.repeat(np.arange(np.count_nonzero(sample["sizes"])), sample["sizes"][sample["sizes"] > 0])  # type: ignore[index, call-overload]
+    groups = np.repeat(np.arange(np.count_nonzero(sample["sizes"])), sample["sizes"][sample["sizes"] > 0])
     np.testing.assert_array_equal(sample["shown"], groups)
     with pytest.raises(InvalidDataset, match="needed are 999"):
         replace(samples, points=999).sample(0, np.random.default_rng(0))

@@ -253,7 +253,7 @@ class CompositionalTask(TrainingTask[CompositionalConfig]):
                 "image_processor": BitImageProcessor(
                     size={"shortest_edge": side}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
                 ),
-                "scheduler": FlowMatchEulerDiscreteScheduler(shift=network.shift),
+                "scheduler": FlowMatchEulerDiscreteScheduler(shift=network.shift),  # type: ignore[no-untyped-call]
             },
             card=card,
             model_class="CompositionalObjects",

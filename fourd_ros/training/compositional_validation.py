@@ -162,6 +162,7 @@ def _held_out(shards: CompositionalShards, index: int) -> HeldOutGroup:
     if not len(arrays.grid):
         raise InvalidDataset(f"'{shards.folder}' has no grids of what is filled; make it with --occupancy")
     rng = np.random.default_rng(index)
+    measured: tuple[int, ...]
     if facts.layout in ("moving", "clip"):
         frames = range(len(arrays.rgb))
         items = [(frame, 0) for frame in frames]
