@@ -1,14 +1,17 @@
 """Pictures of meshes by ray casting, without OpenGL: coloured faces in front of white."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourd_ros.compositional.object_colours import object_colour
+from fourd_ros.compositional.surface_mesh import SurfaceMesh
 from fourd_ros.geometry.camera import PinholeCamera
 from fourd_ros.geometry.transforms import invert, look_at
 
-__all__ = ["MeshPicture", "fitting_camera", "orbit", "render_mesh"]
+__all__ = ["MeshPicture", "fitting_camera", "orbit", "render_mesh", "render_objects"]
 
 FloatArray = NDArray[np.float64]
 
@@ -106,6 +109,30 @@ def render_mesh(
         rgb=np.rint(255 * mixed.clip(0, 1)).astype(np.uint8),
         mask=mask,
         depth=np.where(mask, nearest, np.float32(np.nan)).astype(np.float32),
+    )
+
+
+def render_objects(meshes: Mapping[int, SurfaceMesh], camera: PinholeCamera, T_world_camera: FloatArray) -> MeshPicture:
+    """Several meshes of one frame, each in the colour of its object.
+
+    Args:
+        meshes: by the number of the object.
+        camera: calibration.
+        T_world_camera: its pose in the frame of the meshes, shape [4, 4].
+    """
+    ends = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes.values())])
+    faces = [mesh.faces + first for mesh, first in zip(meshes.values(), ends[:-1].tolist(), strict=True)]
+    colours = [
+        np.tile(np.array(object_colour(number), np.float64) / 255, (len(mesh.faces), 1))
+        for number, mesh in meshes.items()
+    ]
+    vertices = [mesh.vertices for mesh in meshes.values()]
+    return render_mesh(
+        np.concatenate([np.zeros((0, 3), np.float32), *vertices]),
+        np.concatenate([np.zeros((0, 3), np.int32), *faces]),
+        np.concatenate([np.zeros((0, 3)), *colours]),
+        camera,
+        T_world_camera,
     )
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourd_ros.compositional.mesh_pictures import orbit, render_mesh
-from fourd_ros.compositional.object_colours import object_colour
+from fourd_ros.compositional.mesh_pictures import orbit, render_objects
 from fourd_ros.compositional.surface_mesh import SurfaceMesh
 from fourd_ros.data.compositional_shards import CAMERA_DISTANCE
 from fourd_ros.evaluation.compositional import ObjectCase, Solid
@@ -40,18 +39,6 @@ def solid_mesh(solid: Solid) -> SurfaceMesh:
 
 def _views(case: ObjectCase, meshes: dict[tuple[int, int], SurfaceMesh]) -> NDArray[np.uint8]:
     assert case.film.camera is not None
-    vertices, faces, colours, count = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], [np.zeros((0, 3))], 0
-    for (place, _), mesh in meshes.items():
-        vertices.append(mesh.vertices.astype(np.float64))
-        faces.append(mesh.faces.astype(np.int64) + count)
-        colours.append(np.tile(np.array(object_colour(place)) / 255, (len(mesh.faces), 1)))
-        count += len(mesh.vertices)
-    return np.concatenate(
-        [
-            render_mesh(
-                np.concatenate(vertices), np.concatenate(faces), np.concatenate(colours), case.film.camera, pose
-            ).rgb
-            for pose in orbit(SIDES, CAMERA_DISTANCE, elevation=0.3)
-        ],
-        axis=1,
-    )
+    numbered = {place + 1: mesh for (place, _), mesh in meshes.items()}
+    poses = orbit(SIDES, CAMERA_DISTANCE, elevation=0.3)
+    return np.concatenate([render_objects(numbered, case.film.camera, pose).rgb for pose in poses], axis=1)
