@@ -155,6 +155,26 @@ def _windows(size: int) -> tuple[Figure, ...]:
     )
 
 
+def _extraction(field: str, size: int) -> tuple[Figure, ...]:
+    where = {"field": field, "resolution": size}
+    return (
+        Figure(
+            what=f"{field}, {size}: questions saved",
+            value=at("fewer_queries", **where),
+            unit="×",
+            at_least=20.0 if size == 256 else -math.inf,
+        ),
+        Figure(what=f"{field}, {size}: time of the narrow band", value=at("narrow", "seconds", **where), unit="s"),
+        Figure(what=f"{field}, {size}: time of the whole lattice", value=at("dense", "seconds", **where), unit="s"),
+        Figure(
+            what=f"{field}, {size}: Chamfer between both meshes",
+            value=at("chamfer_voxels", **where),
+            unit="voxels",
+            at_most=0.5,
+        ),
+    )
+
+
 BENCHMARKS = (
     Benchmark(
         name="imagine",
@@ -486,6 +506,16 @@ BENCHMARKS = (
                 )
                 for policy in ("window", "budget")
             ),
+        ),
+    ),
+    Benchmark(
+        name="field_extraction",
+        anchor="the whole lattice, as the original asks it",
+        figures=tuple(
+            figure
+            for field in ("chair", "random decoder")
+            for size in (128, 256)
+            for figure in _extraction(field, size)
         ),
     ),
 )
