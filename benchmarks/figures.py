@@ -518,4 +518,18 @@ BENCHMARKS = (
             for figure in _extraction(field, size)
         ),
     ),
+    Benchmark(
+        name="compositional",
+        anchor="nothing else; the goal is absolute",
+        figures=(
+            Figure(what="whole answer, median", value=at("seconds", "p50"), unit="s", at_most=20.0),
+            Figure(what="processor time", value=at("processor_s"), unit="s"),
+            *(
+                Figure(what=f"of it {stage}", value=at("stages_s", stage), unit="s")
+                for stage in ("pictures", "scene", "motion", "meshes", "placing", "messages")
+            ),
+            Figure(what="largest memory", value=at("peak_rss_mb"), unit="MB", at_most=3000.0),
+            Figure(what="weights of all networks", value=at("parameters_million"), unit="million"),
+        ),
+    ),
 )

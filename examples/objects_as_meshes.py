@@ -1,8 +1,7 @@
 """Ask for the whole objects of a bag, compare them with where they truly are, and write a picture and a GLB file.
 
-The compositional objects node is brought up on demo/objects, as
-`ros2 launch fourd_ros compositional_objects.launch.py bag:=...` does; this script waits until the node has seen enough
-frames, asks for the last ones, and draws every second of them beside what the camera saw.
+The compositional objects node is brought up, as `ros2 launch fourd_ros compositional_objects.launch.py` does, and hears
+demo/objects; this script asks it for the last frames and draws some of them beside what the camera saw.
 
     python examples/objects_as_meshes.py --out out/objects_as_meshes
 """
@@ -39,11 +38,8 @@ from fourd_ros.records import FloatArray, Pixels
 from fourd_ros.resources import find_resource
 
 CAMERA, TRUTH, FIXED = "camera", "/ground_truth/objects", "world"
-PATIENCE, PAUSE = 180.0, 0.5
-"""For the node to be there and to have frames, and between two attempts [s]."""
-
-COMING = (ReconstructObjects.Result.NONE, ReconstructObjects.Result.NO_OBSERVATION)
-"""Errors of a node that is not active yet (it rejects), or that has seen nothing."""
+PATIENCE, PAUSE = 600.0, 0.5
+"""For the node to be there and to answer, and between two looks [s]."""
 
 SHOWN = 4
 
@@ -113,39 +109,32 @@ def read_story(bag: Path) -> Story:
 
 
 def ask(bag: Path, *, model: str, frames: int) -> list[Any]:
-    """The node's answer, from a launch of its own."""
-    settings = {
-        "bag": bag,
-        "loop": "false",
-        "use_masks": "true",
-        "compressed": "true",
-        "fixed_frame": FIXED,
-        "model": model,
-        "use_sim_time": "true",
-    }
+    """The node's answer, from a launch of its own, after the bag was played once."""
+    settings = {"use_masks": "true", "compressed": "true", "fixed_frame": FIXED, "model": model}
     words = [word for name, value in settings.items() for word in ("--set", f"{name}:={value}")]
-    command = [sys.executable, "-m", "fourd_ros.cli", "bringup", "compositional_objects", *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as launched:
+    command = [sys.executable, "-m", "fourd_ros.cli"]
+    with subprocess.Popen(
+        [*command, "bringup", "compositional_objects", *words], stdout=subprocess.DEVNULL
+    ) as launched:
         try:
             with CompositionalObjectsClient.connect(timeout=PATIENCE) as objects:
-                return _when_they_come(objects, frames)
+                _until_it_listens(objects)
+                subprocess.run([*command, "bag", "play", str(bag), "--json"], stdout=subprocess.DEVNULL, check=True)
+                time.sleep(PAUSE)
+                return objects.reconstruct(last_frames=frames).result(timeout=PATIENCE)
         finally:
             launched.send_signal(signal.SIGINT)
 
 
-def _when_they_come(objects: CompositionalObjectsClient, frames: int) -> list[Any]:
-    """The answer once the node has seen so many frames, or no more of them come."""
-    give_up, before = time.monotonic() + PATIENCE, 0
-    while True:
+def _until_it_listens(objects: CompositionalObjectsClient) -> None:
+    """Wait until the node is active: then it says that it has seen nothing, and no longer rejects."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
         try:
-            arrays = objects.reconstruct(last_frames=frames).result(timeout=PATIENCE)
+            objects.reconstruct(last_frames=1).result(timeout=PATIENCE)
         except ReconstructionFailed as error:
-            if error.code not in COMING or time.monotonic() > give_up:
-                raise
-        else:
-            if len(arrays) in (frames, before) or time.monotonic() > give_up:
-                return arrays
-            before = len(arrays)
+            if error.code == ReconstructObjects.Result.NO_OBSERVATION:
+                return
         time.sleep(PAUSE)
 
 

@@ -22,6 +22,7 @@ from rclpy.parameter import Parameter
 from fourd_ros.bridge.parameters import Row, table
 from fourd_ros.nodes.bag_replay import BagReplayNode
 from fourd_ros.nodes.base import FourdNode, NodeParameters
+from fourd_ros.nodes.compositional_objects import CompositionalObjectsNode
 from fourd_ros.nodes.imagined_robot import ImaginedRobotNode
 from fourd_ros.nodes.part_dynamics import PartDynamicsNode
 from fourd_ros.nodes.policy_evaluation import PolicyEvaluatorNode
@@ -36,6 +37,7 @@ NODES: tuple[type[FourdNode], ...] = (
     ImaginedRobotNode,
     PartDynamicsNode,
     SceneReconstructionNode,
+    CompositionalObjectsNode,
     PolicyEvaluatorNode,
     BagReplayNode,
 )

@@ -94,7 +94,11 @@ class CompositionalObjectsParameters(NodeParameters):
         maximum=1000.0,
     )
     playback_period: float = parameter(
-        0.1, "between two frames of the newest answer on ~/objects and ~/markers [s]", minimum=0.02, maximum=60.0
+        0.1,
+        "between two frames of the newest answer on ~/objects and ~/markers [s]",
+        minimum=0.02,
+        maximum=60.0,
+        fixed_while="active",
     )
     loop: bool = parameter(True, "show the newest answer again and again; else its last frame stays")
     max_queued_goals: int = parameter(
