@@ -1,4 +1,4 @@
-"""Objects over time: poses and shapes of a track, numbers that stay, and messages of surfaces."""
+"""Objects over time: poses and shapes of a track, and messages of surfaces."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import trimesh
 from fourd_ros.bridge.object_meshes import ObjectSurface, mesh_from_message, mesh_message, object_markers
 from fourd_ros.bridge.times import make_header
 from fourd_ros.compositional.animated_glb import HIDDEN, write_animated_glb
-from fourd_ros.compositional.object_ids import ObjectIds
 from fourd_ros.compositional.object_track import track_object
 from fourd_ros.compositional.surface_mesh import SurfaceMesh
 from fourd_ros.errors import InvalidMesh, TooLarge
@@ -57,21 +56,6 @@ def test_an_object_that_is_never_there_is_no_error() -> None:
     assert track.shown.tolist() == [HIDDEN, HIDDEN]
     with pytest.raises(InvalidMesh, match="needed is"):
         track_object(1, [box()], POSES)
-
-
-def test_objects_at_rest_keep_their_numbers() -> None:
-    ids = ObjectIds(taken=(1, 4))
-    assert ids.assign([box(at=0.0), SurfaceMesh.empty(), box(at=2.0)]) == [5, None, 6]
-    assert ids.assign([box(at=2.05), box(at=4.0), box(at=0.02)]) == [6, 7, 5], "another order, and a new one"
-    assert ids.assign([]) == []
-    assert ids.assign([box(at=4.0)]) == [7]
-    assert ids.assign([box(at=0.05), box(at=8.0)]) == [5, 8], "what was gone is known again"
-
-
-def test_two_at_one_place_are_two() -> None:
-    ids = ObjectIds()
-    assert ids.assign([box()]) == [1]
-    assert sorted(number or 0 for number in ids.assign([box(), box(at=0.01)])) == [1, 2]
 
 
 def test_meshes_go_through_messages() -> None:
