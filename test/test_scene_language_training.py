@@ -18,11 +18,12 @@ from fourd_ros.scene_language.lifting import lift
 from fourd_ros.scene_language.linear_codec import linear_codec
 from fourd_ros.scene_language.model import SceneLanguage
 from fourd_ros.scene_language.pose_encoding import decode_intrinsics, decode_poses
+from fourd_ros.scene_language.text_search import TEXTS_FILE
 from fourd_ros.scene_language.word_vectors import WordVectors
 from fourd_ros.simulation.scene_dataset import record_scenes
 from fourd_ros.simulation.scene_sequences import SequenceOptions
 from fourd_ros.simulation.scene_splits import scene_seeds
-from fourd_ros.training.scene_language import TEXTS_FILE, SceneLanguageConfig, SceneLanguageTask, drawn, say, targets
+from fourd_ros.training.scene_language import SceneLanguageConfig, SceneLanguageTask, drawn, say, targets
 from fourd_ros.training.scene_objective import camera_loss, confident_loss, words_loss
 from fourd_ros.training.scene_samples import EVERYWHERE, MAX_THINGS, SceneSamples, texts_of
 from fourd_ros.training.scene_validation import scene_errors
@@ -76,7 +77,7 @@ def test_a_run_learns_resumes_and_its_folder_answers(
     words = ["train", "scene_language", "--run", str(run), "--json", "--set", *SMALL, *data, *length, *every]
     assert main([*words, "training.steps=12"]) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert main(["train", "scene_language", "--run", str(run), "--json", "--resume", "--set", "training.steps=24"]) == 0
+    assert main(["train", "scene-language", "--run", str(run), "--json", "--resume", "--set", "training.steps=24"]) == 0
     second = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (first["step"], second["step"]) == (12, 24)
     assert second["metrics"]["loss"] < first["metrics"]["loss"] - 0.1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from regression_task import CurveNetwork, RegressionConfig, RegressionTask
 
 from fourd_ros.cli import main
 from fourd_ros.errors import InvalidCheckpoint, InvalidConfig, TrainingFailed, UnknownModel
+from fourd_ros.scene_language.language_objective import learning_rate as rate_of_epoch
 from fourd_ros.training.checkpoint import Checkpoint, CheckpointFolder, read_tensors
 from fourd_ros.training.config import TrainingConfig
 from fourd_ros.training.ema import AveragedWeights
@@ -367,6 +368,24 @@ def test_the_learning_rate() -> None:
     assert rates[4:] == pytest.approx([1 + math.cos(math.pi * n / 8) for n in range(9)])
     constant = TrainingConfig(learning_rate=2.0, warmup_steps=4, steps=12, schedule="constant")
     assert learning_rate(constant, 11) == 2.0
+    with pytest.raises(InvalidConfig, match="least_rate 3"):
+        TrainingConfig(learning_rate=2.0, least_rate=3.0)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_the_learning_rate_by_epochs_is_that_of_the_language_head(schedule: Literal["cosine", "constant"]) -> None:
+    config = TrainingConfig(
+        learning_rate=4e-5,
+        least_rate=1e-6,
+        steps=700,
+        warmup_steps=140,
+        rate_steps=7,
+        warmup_from_zero=True,
+        schedule=schedule,
+    )
+    least = 1e-6 if schedule == "cosine" else None
+    for step in (0, 6, 7, 139, 140, 147, 356, 699):
+        assert learning_rate(config, step) == pytest.approx(rate_of_epoch(step // 7, least=least), rel=1e-12)
 
 
 def test_every_epoch_has_each_sample_once() -> None:

@@ -35,7 +35,13 @@ INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="name from --list, or module:Class of your own task")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        type=_model_name,
+        metavar="MODEL",
+        help="name from --list, '-' and '_' alike, or module:Class of your own task",
+    )
     parser.add_argument("--list", action="store_true", help="what can be trained")
     parser.add_argument("--settings", action="store_true", help="what the configuration of MODEL holds")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings (default config/train/MODEL.yaml)")
@@ -70,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
     if args.settings:
         return print_settings(task_class.config_class, as_json=args.json)
     return _train(task_class, args)
+
+
+def _model_name(text: str) -> str:
+    return text if ":" in text else text.replace("-", "_")
 
 
 def _list(*, as_json: bool) -> int:

@@ -39,8 +39,10 @@ class TrainingConfig:
     warmup_steps: int = setting(0, "steps over which the learning rate rises from 0", minimum=0)
     warmup_from_zero: bool = setting(False, "whether the first step of the warm-up has the rate 0, as in diffusers")
     schedule: Literal["constant", "cosine"] = setting(
-        "cosine", "of the learning rate after the warm-up; cosine ends at 0"
+        "cosine", "of the learning rate after the warm-up; cosine ends at least_rate"
     )
+    rate_steps: int = setting(1, "steps for which the rate stays the same, such as those of an epoch", minimum=1)
+    least_rate: float = setting(0.0, "of the schedule, where cosine ends", minimum=0.0)
     weight_decay: float = setting(0.01, "of AdamW, on weights with two dimensions or more", minimum=0.0)
     betas: tuple[float, float] = setting((0.9, 0.999), "of AdamW", minimum=0.0, maximum=0.999999)
     gradient_clip: float | None = setting(1.0, "largest norm of the gradient; null leaves it", above=0.0)
@@ -64,6 +66,10 @@ class TrainingConfig:
     workers: int = setting(0, "data loading processes of each process", minimum=0, changes_result=False)
     threads: int = setting(1, "CPU threads of each process", minimum=1, changes_result=False)
     device: Literal["auto", "cpu"] = setting("auto", "auto takes a GPU where there is one")
+
+    def __post_init__(self) -> None:
+        if self.least_rate > self.learning_rate:
+            raise InvalidConfig(f"least_rate {self.least_rate} is more than learning_rate {self.learning_rate}")
 
 
 @dataclass(frozen=True, kw_only=True)

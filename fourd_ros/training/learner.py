@@ -20,13 +20,17 @@ _SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Of the step after `step` steps: linear from 0 over the warm-up, then constant or half a cosine down to 0."""
+    """Of the step after `step` steps: linear from 0 over the warm-up, then constant or half a cosine down.
+
+    With ``rate_steps`` it is that of the first of so many steps.
+    """
+    step -= step % config.rate_steps
     if step < config.warmup_steps:
         return config.learning_rate * (step + (not config.warmup_from_zero)) / config.warmup_steps
     if config.schedule == "constant":
         return config.learning_rate
     done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return config.least_rate + (config.learning_rate - config.least_rate) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Learner:

@@ -1,6 +1,5 @@
 """Training of a compact scene language: geometry of streams, and words of pixels, at once."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,8 +20,8 @@ from fourd_ros.scene_language.feature_codec import FeatureCodec
 from fourd_ros.scene_language.geometry_network import GeometryNetwork
 from fourd_ros.scene_language.language_head import LanguageHead
 from fourd_ros.scene_language.linear_codec import linear_codec
-from fourd_ros.scene_language.relevancy import NEGATIVES
 from fourd_ros.scene_language.sizes import GeometrySizes, LanguageSizes
+from fourd_ros.scene_language.text_search import TEXTS_FILE, ModelTexts
 from fourd_ros.scene_language.word_vectors import WordVectors
 from fourd_ros.training.config import TaskConfig
 from fourd_ros.training.scene_objective import camera_loss, colours_loss, confident_loss, words_loss
@@ -30,9 +29,6 @@ from fourd_ros.training.scene_samples import SceneSamples, texts_of
 from fourd_ros.training.scene_validation import SceneErrors, picture, scene_errors
 from fourd_ros.training.settings import setting
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
-
-TEXTS_FILE = "texts.json"
-"""Beside the model: which encoder its features are compared with, and what it was taught to tell apart."""
 
 SHOWN = 4
 
@@ -242,13 +238,13 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
             metrics={"validation": dict(metrics)},
             metrics_command="fourd train scene_language",
         )
-        told = {"encoder": self._encoder.name, "negatives": list(NEGATIVES), "texts": sorted(self._texts)}
+        told = ModelTexts(encoder=self._encoder.name, texts=tuple(sorted(self._texts)))
         write_model(
             folder,
             {GEOMETRY: network.geometry, LANGUAGE: network.language, CODEC: self._codec},
             card=card,
             model_class="SceneLanguage",
-            extra={TEXTS_FILE: (json.dumps(told, indent=1) + "\n").encode()},
+            extra={TEXTS_FILE: told.content},
         )
 
     @cached_property
