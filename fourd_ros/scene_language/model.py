@@ -21,6 +21,8 @@ from fourd_ros.scene_language.token_cache import CachePolicy
 class SceneLanguage:
     """What sees geometry, and what gives it language if it is there.
 
+    On a CPU all of it computes in float32, whatever its weights were stored as.
+
     Args:
         geometry: the network that the others stand on.
         language: head that reads its tokens.
@@ -34,6 +36,9 @@ class SceneLanguage:
         self, geometry: GeometryNetwork, *, language: LanguageHead | None = None, codec: FeatureCodec | None = None
     ) -> None:
         self.geometry, self.language, self.codec = geometry, language, codec
+        for part in (geometry, language, codec):
+            if part is not None and next(part.parameters()).device.type == "cpu":
+                part.float()
         if language is not None:
             channels = 2 * geometry.sizes.embed_dim
             if language.sizes.dim_in != channels or not set(language.sizes.dpt_layers) <= geometry.layers:

@@ -1,6 +1,7 @@
 """Training of a compact scene language: geometry of streams, and words of pixels, at once."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -226,8 +227,9 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
         return Validation(metrics=metrics, pictures={"depth": np.concatenate(pictures)})
 
     def export(self, network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
-        """A model folder, with what the features are compared with in a file beside the networks."""
+        """A model folder, weights in half precision, with what the features are compared with in a file beside them."""
         assert isinstance(network, SceneNetwork)
+        kept = deepcopy(network).half()
         card = ModelCard(
             name="scene_language",
             system="langvggt",
@@ -241,7 +243,7 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
         told = ModelTexts(encoder=self._encoder.name, texts=tuple(sorted(self._texts)))
         write_model(
             folder,
-            {GEOMETRY: network.geometry, LANGUAGE: network.language, CODEC: self._codec},
+            {GEOMETRY: kept.geometry, LANGUAGE: kept.language, CODEC: self._codec},
             card=card,
             model_class="SceneLanguage",
             extra={TEXTS_FILE: told.content},
