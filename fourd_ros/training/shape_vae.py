@@ -41,7 +41,7 @@ class ShapeDataSettings:
     validation: Path = setting(Path("out/compositional/validation"), "scenes held out, made with --occupancy")
     points: int = setting(768, "on the surface of a solid that are encoded", minimum=1)
     queries: int = setting(512, "places around it that are asked about", minimum=1)
-    moved: float = setting(0.7, "how often a solid is elsewhere and of another size", minimum=0.0, maximum=1.0)
+    moved: float = setting(0.3, "how often a solid is elsewhere and of another size", minimum=0.0, maximum=1.0)
     validation_solids: int = setting(64, "that are validated on", minimum=1)
 
 
@@ -63,7 +63,7 @@ class ShapeNetworkSettings:
 class ShapeLossSettings:
     """What the autoencoder is trained for."""
 
-    softness: float = setting(0.02, "depth at which the field is 1; a solid's edge is that soft", above=0.0)
+    softness: float = setting(0.03, "depth at which the field is 1; a solid's edge is that soft", above=0.0)
     kl: float = setting(1e-3, "weight of the divergence of latents from a standard normal", minimum=0.0)
 
 
