@@ -1,7 +1,7 @@
 """What the language head is trained for, and the schedule of its published training (4DLangVGGT)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,13 @@ class LanguageObjective:
     official_compat: bool = False
 
     def __call__(self, features: Tensor, colours: Tensor, *, target: Tensor, mask: Tensor, images: Tensor) -> Tensor:
-        """The loss, a scalar.
+        """The loss, a scalar; arguments as of `terms`."""
+        return self.total(self.terms(features, colours, target=target, mask=mask, images=images)).mean()
+
+    def terms(
+        self, features: Tensor, colours: Tensor, *, target: Tensor, mask: Tensor, images: Tensor
+    ) -> dict[str, Tensor]:
+        """Those that count, of each frame, before their weights, shape [b].
 
         Args:
             features: predicted, shape [1, b, 3, C, H, W].
@@ -38,16 +44,26 @@ class LanguageObjective:
             mask: where there is one, shape [b, 3, 1, H, W]; elsewhere both sides count as zero.
             images: shape [1, b, 3, H, W].
         """
-        made, wanted = features * mask, target * mask
-        loss = self.distance * (made - wanted).abs().mean()
+        made, wanted = (features * mask)[0], target * mask
+        terms = {"distance": _of_frames((made - wanted).abs())}
         if self.angle:
             axis = -1 if self.official_compat else -3
-            loss = loss + self.angle * (1 - cosine_similarity(made, wanted[None], dim=axis, eps=1e-8).mean())
+            terms["angle"] = 1 - _of_frames(cosine_similarity(made, wanted, dim=axis, eps=1e-8))
         if self.colours:
-            error = colours - images
+            error = (colours - images)[0]
             share = self.colour_share
-            loss = loss + share * error.abs().mean() + (1 - share) * error.square().mean()
-        return loss
+            terms["colours"] = share * _of_frames(error.abs()) + (1 - share) * _of_frames(error.square())
+        return terms
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Their weighted sum, shape [b]."""
+        weights = {"distance": self.distance, "angle": self.angle, "colours": 1.0}
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum(dim=0)
+
+
+def _of_frames(error: Tensor) -> Tensor:
+    """Means over all but the first axis."""
+    return error.flatten(1).mean(dim=1)
 
 
 def learning_rate(
