@@ -33,7 +33,7 @@ from fourd_ros.training.compositional_samples import (
     hide_square,
     on_white,
 )
-from fourd_ros.training.shape_samples import ShapeSamples
+from fourd_ros.training.shape_samples import ShapeSamples, balanced_rows
 
 LOOK = Appearance(colour=(0.5, 0.5, 0.5))
 PARTS = (
@@ -224,3 +224,11 @@ def test_squares_hide_what_they_shall(folder: Path) -> None:
     alone = on_white(arrays, 0, [1])
     assert (alone[arrays.numbers[0] == 0] == WHITE).all()
     np.testing.assert_array_equal(alone[arrays.numbers[0] == 1], arrays.rgb[0][arrays.numbers[0] == 1])
+
+
+def test_half_of_the_places_around_a_solid_are_inside() -> None:
+    rng = np.random.default_rng(0)
+    inside = np.arange(100) < 10
+    rows = balanced_rows(inside, 41, rng)
+    assert len(rows) == 41 and inside[rows].sum() == 20 and len(np.unique(rows[~inside[rows]])) == 21
+    assert len(np.unique(balanced_rows(np.zeros(50, bool), 50, rng))) == 50

@@ -45,8 +45,8 @@ class ShapeSamples:
         """One solid.
 
         Returns:
-            ``points`` and normals on it [P, 6]; ``queries`` around it [Q, 3]; ``depth`` of these below its surface,
-            negative outside [Q].
+            ``points`` and normals on it [P, 6]; ``queries`` around it, half of them inside [Q, 3]; ``depth`` of these
+            below its surface, negative outside [Q].
 
         Raises:
             InvalidDataset: it was made with fewer points or queries.
@@ -60,7 +60,7 @@ class ShapeSamples:
                 f"{self.points} and {self.queries}"
             )
         points = found[rng.choice(len(found), self.points, replace=False)]
-        queries = around[rng.choice(len(around), self.queries, replace=False)]
+        queries = around[balanced_rows(around[:, 3] > 0, self.queries, rng)]
         factor, shift = self._place(found[:, :3], rng)
         mirror = MIRROR if rng.random() < 0.5 else np.ones(3, np.float32)
         placed = np.concatenate([(factor * points[:, :3] + shift) * mirror, points[:, 3:] * mirror], axis=1)
@@ -79,3 +79,18 @@ class ShapeSamples:
         slack = np.maximum(CUBE_EXTENT - factor * (high - low), 0) / 2
         shift = -factor * (low + high) / 2 + rng.uniform(-1, 1, 3) * slack
         return factor, shift.astype(np.float32)
+
+
+def balanced_rows(inside: NDArray[np.bool_], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of which half are inside, since most places around thin things are not; all alike where one kind is missing.
+
+    Args:
+        inside: of all rows, shape [N].
+        count: of rows, some twice where a kind has too few.
+        rng: draws them.
+    """
+    kinds = [rows for rows in (np.flatnonzero(inside), np.flatnonzero(~inside)) if len(rows)]
+    counts = [count // len(kinds)] * len(kinds)
+    counts[-1] += count - sum(counts)
+    drawn = [rng.choice(rows, size, replace=size > len(rows)) for rows, size in zip(kinds, counts, strict=True)]
+    return np.concatenate(drawn).astype(np.int64)

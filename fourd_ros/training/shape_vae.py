@@ -56,15 +56,15 @@ class ShapeNetworkSettings:
     decoder_width: int = setting(192, "channels of the decoder, a multiple of the heads", minimum=8)
     encoder_blocks: int = setting(3, "self-attention blocks", minimum=1)
     decoder_blocks: int = setting(5, "self-attention blocks", minimum=1)
-    waves: int = setting(7, "of each coordinate", minimum=1)
+    waves: int = setting(5, "of each coordinate", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeLossSettings:
     """What the autoencoder is trained for."""
 
-    softness: float = setting(0.03, "depth at which the field is 1; a solid's edge is that soft", above=0.0)
-    kl: float = setting(1e-3, "weight of the divergence of latents from a standard normal", minimum=0.0)
+    softness: float = setting(0.01, "depth at which the field is 1; a solid's edge is that soft", above=0.0)
+    kl: float = setting(1e-4, "weight of the divergence of latents from a standard normal", minimum=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
