@@ -26,6 +26,7 @@ from fourd_ros.nodes.compositional_objects import CompositionalObjectsNode
 from fourd_ros.nodes.imagined_robot import ImaginedRobotNode
 from fourd_ros.nodes.part_dynamics import PartDynamicsNode
 from fourd_ros.nodes.policy_evaluation import PolicyEvaluatorNode
+from fourd_ros.nodes.scene_language import SceneLanguageNode
 from fourd_ros.nodes.scene_reconstruction import SceneReconstructionNode
 from fourd_ros.nodes.simulation import SimulationNode
 from fourd_ros.nodes.world_model import WorldModelNode
@@ -37,6 +38,7 @@ NODES: tuple[type[FourdNode], ...] = (
     ImaginedRobotNode,
     PartDynamicsNode,
     SceneReconstructionNode,
+    SceneLanguageNode,
     CompositionalObjectsNode,
     PolicyEvaluatorNode,
     BagReplayNode,
