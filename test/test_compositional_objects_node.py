@@ -36,6 +36,7 @@ Result, Feedback = ReconstructObjects.Result, ReconstructObjects.Feedback
 QUICK: dict[str, Any] = {
     "autostart": False,
     "image_reliability": "reliable",
+    "use_depth": True,
     "sync_slop": 0.0,
     "steps": 2,
     "guidance": 1.0,
@@ -71,6 +72,11 @@ class Stage:
         client.create_subscription(SceneObjectArray, "compositional_objects/objects", self.objects.append, LATCHED)
         client.create_subscription(MarkerArray, "compositional_objects/markers", self.markers.append, LATCHED)
 
+    def wait_for_listeners(self, **asked: bool) -> None:
+        """Until the node hears all that it has asked for."""
+        heard = [one for name, one in self._publishers.items() if asked.get(name, True)]
+        self.wait_for(lambda: all(one.get_subscription_count() for one in heard), "listeners")
+
     def show(self, frame: int, *, later: int = 0, **changed: Any) -> None:
         """Publish one frame, its messages as `changed` says (None for none)."""
         header = make_header(START + frame * NS + later, "eye")
@@ -90,15 +96,14 @@ class Stage:
                 )
 
     def play(self, frames: range, **changed: Any) -> None:
-        """Frame after frame, each until the node keeps it."""
+        """Frame after frame, each once, and until the node keeps it."""
         for frame in frames:
             stamp_ns = START + frame * NS
-
-            def kept(frame: int = frame, stamp_ns: int = stamp_ns) -> bool:
-                self.show(frame, **changed)
-                return any(one.stamp_ns == stamp_ns for one in self.node._ring._frames)
-
-            self.wait_for(kept, f"frame {frame}")
+            self.show(frame, **changed)
+            self.wait_for(
+                lambda stamp_ns=stamp_ns: any(one.stamp_ns == stamp_ns for one in self.node._ring._frames),
+                f"frame {frame}",
+            )
 
     def send(self, *, feedback: Callable[[Any], None] | None = None, **goal: Any) -> Any:
         """The handle of an accepted goal."""
@@ -137,7 +142,9 @@ def make_stage(spin: Callable[..., Any], model: Path, wait_for: Any) -> StageMak
         )
         spin(node)
         assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        return Stage(client, node, wait_for)
+        stage = Stage(client, node, wait_for)
+        stage.wait_for_listeners(masks=values["use_masks"], depth=values["use_depth"])
+        return stage
 
     return make
 
