@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from fourd_ros.compositional.flow import FlowSchedule, noised, training_sigmas
-from fourd_ros.compositional.shape_vae import ShapeVae, candidate_rows, farthest_points
+from fourd_ros.compositional.shape_vae import ShapePosterior, ShapeVae, candidate_rows, farthest_points
 from fourd_ros.compositional.sizes import TransformerSizes, VaeSizes
 from fourd_ros.compositional.transformer import CompositionalTransformer
 from fourd_ros.errors import InvalidCloud, InvalidInput, InvalidModel, InvalidParameter, TooLarge
@@ -231,6 +231,25 @@ def test_a_posterior_is_kept_within_bounds_and_bad_points_are_refused() -> None:
             vae.encode(points, tokens=2, rng=rng)
     with pytest.raises(InvalidParameter, match="token"):
         vae.encode(torch.zeros(1, 4, 6), tokens=0, rng=rng)
+
+
+def test_latents_measured_otherwise_are_the_same_shapes() -> None:
+    vae = tiny_model().vae
+    points, places = normal(2, 40, 6), normal(2, 5, 3)
+    channels = vae.sizes.latent_channels
+    mean, spread = normal(channels), normal(channels).abs() + 0.5
+
+    def posterior() -> ShapePosterior:
+        return vae.encode(points, tokens=7, rng=np.random.default_rng(2))
+
+    with torch.no_grad():
+        before = posterior()
+        values = vae.values(before.mean, places)
+        vae.standardize_latents(mean, spread)
+        after = posterior()
+        torch.testing.assert_close(after.mean, (before.mean - mean) / spread, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(after.log_variance, before.log_variance - 2 * spread.log(), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(vae.values(after.mean, places), values, atol=1e-5, rtol=1e-5)
 
 
 def test_a_field_of_no_place_is_empty_and_its_gradient_reaches_the_latents() -> None:

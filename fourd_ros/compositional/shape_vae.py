@@ -117,6 +117,23 @@ class ShapeVae(nn.Module):
         mean, log_variance = moments.chunk(2, dim=-1)
         return ShapePosterior(mean=mean, log_variance=log_variance.clamp(*LOG_VARIANCES))
 
+    def standardize_latents(self, mean: Tensor, spread: Tensor) -> None:
+        """Measure latents from another origin and in another unit; what is encoded and decoded stays the same shape.
+
+        A flow from standard normal noise is learned best to latents that have its mean and spread.
+
+        Args:
+            mean: that latents have now and lose, shape [C].
+            spread: above 0, that becomes 1, shape [C].
+        """
+        channels = self.sizes.latent_channels
+        with torch.no_grad():
+            self.quant.weight[:channels] /= spread[:, None]
+            self.quant.bias[:channels] = (self.quant.bias[:channels] - mean) / spread
+            self.quant.bias[channels:] -= 2 * spread.log()
+            self.post_quant.bias += self.post_quant.weight @ mean
+            self.post_quant.weight *= spread
+
     def decode(self, latents: Tensor, *, chunk: int = CHUNK) -> "ShapeField":
         """The field of one shape, latents [T, C], computed for `chunk` places at once.
 

@@ -1,5 +1,6 @@
 """Training of the shape autoencoder of compositional objects on procedural solids."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,8 +139,10 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
         return Validation(metrics=metrics, pictures={"slices": np.concatenate(slices)})
 
     def export(self, network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
-        """A model folder with the autoencoder alone."""
+        """A model folder with the autoencoder alone, whose latents have mean 0 and spread 1 over held-out solids."""
         assert isinstance(network, ShapeVae)
+        network = copy.deepcopy(network)
+        network.standardize_latents(*self._latent_moments(network))
         card = ModelCard(
             name="shape_vae",
             system="com4d",
@@ -151,6 +154,15 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
             metrics_command="fourd train shape_vae",
         )
         write_model(folder, {VAE: network}, card=card, model_class="CompositionalObjects")
+
+    def _latent_moments(self, network: ShapeVae) -> tuple[Tensor, Tensor]:
+        """Mean and spread of each channel of latents of held-out solids, both [C]."""
+        device = next(network.parameters()).device
+        points = torch.from_numpy(np.stack([solid.points for solid in self._validation_solids])).to(device)
+        with torch.no_grad():
+            posterior = network.encode(points, tokens=self.config.network.tokens, rng=np.random.default_rng(0))
+        latents = posterior.at(torch.randn_like(posterior.mean)).flatten(0, 1)
+        return latents.mean(dim=0), latents.std(dim=0)
 
     @cached_property
     def _validation_solids(self) -> list["_HeldOut"]:
