@@ -13,7 +13,7 @@ from fourd_ros.compositional.flow import CLEAN_TIMESTEP
 from fourd_ros.compositional.model import CompositionalObjects
 from fourd_ros.compositional.object_clip import ObjectClip
 from fourd_ros.compositional.options import MotionOptions, ObjectOptions
-from fourd_ros.compositional.shape_vae import ShapePosterior
+from fourd_ros.compositional.shape_vae import ShapePosterior, place_waves
 from fourd_ros.data.compositional_shards import SHARDS, CompositionalShards, write_scenes
 from fourd_ros.errors import InvalidConfig
 from fourd_ros.simulation.compositional_scenes import CompositionalOptions, film_scene
@@ -31,7 +31,7 @@ from fourd_ros.training.config import TrainingConfig
 from fourd_ros.training.ema import decay_after
 from fourd_ros.training.learner import learning_rate
 from fourd_ros.training.settings import make_config, read_config
-from fourd_ros.training.shape_vae import ShapeVaeConfig, inside_loss, kl
+from fourd_ros.training.shape_vae import ShapeVaeConfig, ShapeVaeTask, inside_loss, kl
 from fourd_ros.training.stages import read_schedule
 
 SIDE = 28
@@ -200,6 +200,24 @@ def test_what_is_forgotten_is_whole_items_and_single_numbers() -> None:
     assert lost.float().mean() == pytest.approx(0.25, abs=0.04) and (whole[~lost] == 1).all()
     single = forget(tokens, whole=0.0, elements=0.1)
     assert (single == 0).float().mean() == pytest.approx(0.1, abs=0.01) and set(single.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_a_new_autoencoder_looks_at_what_is_near() -> None:
+    torch.manual_seed(0)
+    vae = ShapeVaeTask(make_config(ShapeVaeConfig, {})).network()
+    places, seen = 2 * torch.rand(1, 100, 3) - 1, 2 * torch.rand(1, 500, 6) - 1
+    rngs = [np.random.default_rng(0) for _ in range(2)]
+    tokens = vae.draw(seen, tokens=64, rng=rngs[0])[..., :3]
+    with torch.no_grad():
+        keys, _ = vae.shape_memory(vae.encode(seen, tokens=64, rng=rngs[1]).mean)
+        block = vae.decoder.look_block
+        asked = block.norm2(vae.decoder.proj_query(place_waves(places, vae.sizes)))
+        queries = block.attn2.to_q(asked).unflatten(-1, (vae.sizes.num_attention_heads, -1)).transpose(1, 2)
+        looks = (queries @ keys.mT / queries.shape[-1] ** 0.5).softmax(dim=-1)
+    distances = torch.cdist(places, tokens)
+    nearest, mean = distances.min(dim=-1).values.mean(), distances.mean()
+    looked = (looks * distances[:, None]).sum(dim=-1).mean()
+    assert looked < nearest + 0.3 * (mean - nearest)
 
 
 def test_the_field_of_a_solid_is_its_depth_over_the_softness() -> None:

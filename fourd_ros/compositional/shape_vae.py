@@ -131,7 +131,7 @@ class ShapeVae(nn.Module):
             self.quant.weight[:channels] /= spread[:, None]
             self.quant.bias[:channels] = (self.quant.bias[:channels] - mean) / spread
             self.quant.bias[channels:] -= 2 * spread.log()
-            self.post_quant.bias += self.post_quant.weight @ mean
+            self.post_quant.bias.add_(self.post_quant.weight @ mean)
             self.post_quant.weight *= spread
 
     def decode(self, latents: Tensor, *, chunk: int = CHUNK) -> "ShapeField":

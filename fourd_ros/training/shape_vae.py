@@ -21,6 +21,7 @@ from fourd_ros.model_io.folder import write_model
 from fourd_ros.training.attention_kernel import fast_attention
 from fourd_ros.training.config import TaskConfig
 from fourd_ros.training.settings import setting
+from fourd_ros.training.shape_beginning import begin_locally
 from fourd_ros.training.shape_samples import ShapeSamples
 from fourd_ros.training.task import Batch, Loss, TrainingTask, Validation
 
@@ -65,7 +66,7 @@ class ShapeLossSettings:
     """What the autoencoder is trained for."""
 
     softness: float = setting(0.01, "depth at which the field is 1; a solid's edge is that soft", above=0.0)
-    kl: float = setting(1e-4, "weight of the divergence of latents from a standard normal", minimum=0.0)
+    kl: float = setting(1e-3, "weight of the divergence of latents from a standard normal", minimum=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
     larger_is_better = True
 
     def network(self) -> ShapeVae:
-        """A network that knows nothing."""
+        """A network that knows nothing but which token is near which place."""
         settings = self.config.network
         network = ShapeVae(
             VaeSizes(
@@ -101,6 +102,7 @@ class ShapeVaeTask(TrainingTask[ShapeVaeConfig]):
         )
         # Else latents begin as noise, and the decoder learns for long to do without them.
         nn.init.constant_(network.quant.bias.detach()[settings.channels :], LOG_VARIANCE)
+        begin_locally(network)
         return network
 
     def dataset(self) -> ShapeSamples:
