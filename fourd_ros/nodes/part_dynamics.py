@@ -63,6 +63,11 @@ class PartDynamicsParameters(CameraParameters):
     drag_radius: float = parameter(
         0.0, "drags that name no radius hold for points this near to their start [m]", minimum=0.0, maximum=1.0
     )
+    rigid: bool = parameter(
+        True,
+        "the part moves as one piece, as far as the drags say, about the joint that the network's motion shows; else "
+        "as the network says",
+    )
     steps: int = parameter(4, "of the motion, for goals that name none", minimum=1, maximum=1000)
     max_steps: int = parameter(64, "of one goal", minimum=1, maximum=1000)
     max_queued_goals: int = parameter(
@@ -180,6 +185,7 @@ class PartDynamicsNode(FourdNode):
                     region=parse_region(settings.object_region), reach=settings.reach, start_gap=settings.start_gap
                 ),
                 steps=steps,
+                rigid=settings.rigid,
             ),
         )
 

@@ -93,7 +93,7 @@ def fit_joint(start: FloatArray, end: FloatArray, weights: FloatArray | None = N
     is_turn = turn is not None and turn.amount > LEAST_ANGLE and turn.residual < BETTER * shift.residual
     chosen, other = (turn, shift) if is_turn else (shift, turn)
     assert chosen is not None
-    return Joint(**{**vars(chosen), "confidence": _confidence(chosen, other, start, end)})
+    return Joint(**{**vars(chosen), "confidence": kind_confidence(chosen, other, start, end)})
 
 
 def _fit_shift(start: FloatArray, end: FloatArray, given: FloatArray) -> Joint:
@@ -101,7 +101,7 @@ def _fit_shift(start: FloatArray, end: FloatArray, given: FloatArray) -> Joint:
     for _ in range(ROUNDS):
         moved = np.average(end - start, axis=0, weights=weights)
         away = np.linalg.norm(end - start - moved, axis=1)
-        weights = given * _trust(away, given)
+        weights = given * trust(away, given)
     amount = float(np.linalg.norm(moved))
     axis = moved / amount if amount > 0 else np.array([1.0, 0.0, 0.0])
     middle = np.average(start, axis=0, weights=weights)
@@ -122,7 +122,7 @@ def _fit_turn(start: FloatArray, end: FloatArray, given: FloatArray) -> Joint | 
         origin: FloatArray = np.linalg.lstsq(np.eye(3) - R, across, rcond=1e-9)[0].astype(np.float64)
         origin = origin + axis * (axis @ (middle - origin))
         away = np.linalg.norm((start - origin) @ R.T + origin - end, axis=1)
-        weights = given * _trust(away, given)
+        weights = given * trust(away, given)
     return _joint(JointType.REVOLUTE, origin, axis, angle, away, weights)
 
 
@@ -133,8 +133,8 @@ def _joint(
     return Joint(kind=kind, origin=origin, axis=axis, amount=amount, residual=residual, confidence=0.0)
 
 
-def _trust(away: FloatArray, given: FloatArray) -> FloatArray:
-    """Weights that fall with the distance, in medians of it."""
+def trust(away: FloatArray, given: FloatArray) -> FloatArray:
+    """Factors of weights [N] that fall with the distance [N] of a point from where it should be, in medians of it."""
     order = np.argsort(away)
     half = np.searchsorted(np.cumsum(given[order]), given.sum() / 2)
     scale = max(float(away[order[min(half, len(away) - 1)]]), LEAST_RESIDUAL)
@@ -160,8 +160,15 @@ def _axis_of(R: FloatArray) -> FloatArray:
     return np.asarray(column / np.linalg.norm(column))
 
 
-def _confidence(chosen: Joint, other: Joint | None, start: FloatArray, end: FloatArray) -> float:
-    """How much less the chosen kind leaves unexplained, times how much of the motion it explains."""
+def kind_confidence(chosen: Joint, other: Joint | None, start: FloatArray, end: FloatArray) -> float:
+    """How much less the chosen kind leaves unexplained, times how much of the motion it explains, 0 to 1.
+
+    Args:
+        chosen: with its residual [m].
+        other: the best one of the other kind; None where there is none.
+        start: points of the part [m], shape [N, 3].
+        end: of these, shape [N, 3].
+    """
     moved = float(np.sqrt(np.mean(np.sum((end - start) ** 2, axis=1))))
     explained = max(0.0, 1 - chosen.residual / max(moved, LEAST_RESIDUAL))
     if other is None:

@@ -16,6 +16,7 @@ from fourd_ros.part_dynamics.drags import SpaceDrags, in_views
 from fourd_ros.part_dynamics.model import PartDynamics, PartMotion, motion_between
 from fourd_ros.part_dynamics.object_frame import ObjectFrame
 from fourd_ros.part_dynamics.object_scan import ObjectScan, ScanOptions, scan_object
+from fourd_ros.part_dynamics.pulled_part import as_pulled
 from fourd_ros.part_dynamics.splat_camera import square_pinhole
 from fourd_ros.part_dynamics.standard_views import SeenPoints, draw_standard_views, standard_cameras
 from fourd_ros.records import View
@@ -39,12 +40,14 @@ class QuestionOptions:
         scan: where the object ends.
         steps: of the motion; the last is the whole of it.
         seed: of the points that a drag is propagated to.
+        rigid: the part is one piece and goes as far as the drags say (see `as_pulled`); else as the network says.
     """
 
     views: ViewSource = "drawn"
     scan: ScanOptions = field(default_factory=ScanOptions)
     steps: int = 1
     seed: int = 0
+    rigid: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +110,8 @@ class PartQuestion:
             checkpoint(step / (steps + 1))
             _, end = self.pixels(step / steps)
             after = self._model.gaussians(self.views.images, poses, self._start, end)
-            yield motion_between(before, after).carried(to_fixed)
+            motion = motion_between(before, after).carried(to_fixed)
+            yield as_pulled(motion, self.drags.part(step / steps)) if self._options.rigid else motion
 
     def _placed(self, views: Mapping[str, View]) -> ObjectFrame:
         if self.scan is not None:
