@@ -14,6 +14,7 @@ from fourd_ros.data.scene_shards import SceneShards
 from fourd_ros.errors import InvalidDataset, InvalidInput
 from fourd_ros.model_io.folder import ModelFolder
 from fourd_ros.model_io.loading import load_model
+from fourd_ros.scene_language.attention import Block
 from fourd_ros.scene_language.lifting import lift
 from fourd_ros.scene_language.linear_codec import linear_codec
 from fourd_ros.scene_language.model import SceneLanguage
@@ -216,6 +217,21 @@ def test_the_default_network_is_compact_and_every_weight_is_trained() -> None:
     total.backward()
     unused = [name for name, one in network.named_parameters() if one.requires_grad and one.grad is None]
     assert not unused
+
+
+def test_every_block_of_a_new_network_counts() -> None:
+    network = SceneLanguageTask(SceneLanguageConfig()).network()
+    changes = []
+
+    def change(_: torch.nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        changes.append(float((out - given[0]).norm() / given[0].norm()))
+
+    for module in network.modules():
+        if isinstance(module, Block):
+            module.register_forward_hook(change)
+    with torch.no_grad():
+        say(network, torch.rand(1, 2, 3, 28, 42), torch.tensor([[0, 1]]))
+    assert len(changes) > 15 and min(changes) > 0.05
 
 
 def test_a_linear_codec_loses_nothing_of_few_words() -> None:

@@ -15,6 +15,7 @@ from fourd_ros.data.scene_shards import SceneShards
 from fourd_ros.errors import InvalidConfig
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import write_model
+from fourd_ros.scene_language.attention import LayerScale
 from fourd_ros.scene_language.conversion import CODEC, GEOMETRY, LANGUAGE
 from fourd_ros.scene_language.dense_head import depth_and_confidence, points_and_confidence
 from fourd_ros.scene_language.feature_codec import FeatureCodec
@@ -24,6 +25,7 @@ from fourd_ros.scene_language.linear_codec import linear_codec
 from fourd_ros.scene_language.sizes import GeometrySizes, LanguageSizes
 from fourd_ros.scene_language.text_search import TEXTS_FILE, ModelTexts
 from fourd_ros.scene_language.word_vectors import WordVectors
+from fourd_ros.training.attention_kernel import fast_attention
 from fourd_ros.training.config import TaskConfig
 from fourd_ros.training.scene_objective import camera_loss, colours_loss, confident_loss, words_loss
 from fourd_ros.training.scene_samples import SceneSamples, texts_of
@@ -136,7 +138,7 @@ def say(network: SceneNetwork, images: Tensor, mapped: Tensor) -> Said:
         depth_confidence=depth_confidence,
         points=points,
         points_confidence=points_confidence,
-        features=maps.features.float(),
+        features=maps.features,
         colours=maps.colours.float(),
     )
 
@@ -174,7 +176,9 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
             dpt_channels=settings.levels,
             dpt_layers=settings.read,
         )
-        return SceneNetwork(GeometryNetwork(geometry), LanguageHead(language))
+        network = SceneNetwork(GeometryNetwork(geometry), LanguageHead(language))
+        open_blocks(network)
+        return network
 
     def dataset(self) -> SceneSamples:
         """Samples of the sequences to train on."""
@@ -184,7 +188,8 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
     def loss(self, network: nn.Module, batch: Batch) -> Loss:
         """Of cameras, depth, points, words and colours."""
         assert isinstance(network, SceneNetwork)
-        return self._loss(say(network, batch["images"], batch["mapped"]), batch)
+        with fast_attention(batch["images"].device):
+            return self._loss(say(network, batch["images"], batch["mapped"]), batch)
 
     def _loss(self, said: Said, batch: Batch) -> Loss:
         weights = self.config.loss
@@ -194,7 +199,7 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
             "depth": confident_loss(said.depth, said.depth_confidence, batch["depth"][..., None], known),
             "points": confident_loss(said.points, said.points_confidence, batch["points"], known),
             "words": words_loss(
-                drawn(said.features, batch["pixels"]),
+                drawn(said.features, batch["pixels"]).float(),
                 targets(batch),
                 batch["named"],
                 distance=weights.distance,
@@ -220,7 +225,7 @@ class SceneLanguageTask(TrainingTask[SceneLanguageConfig]):
             batch = {name: torch.as_tensor(value)[None].to(device) for name, value in row.items()}
             said = say(network, batch["images"], batch["mapped"])
             losses.append(float(self._loss(said, batch).per_sample[0]))
-            errors.append(scene_errors(said.depth[0, ..., 0], said.poses[-1, 0], said.features[0], batch))
+            errors.append(scene_errors(said.depth[0, ..., 0], said.poses[-1, 0], said.features[0].float(), batch))
             if number < SHOWN:
                 pictures.append(picture(said.depth[0, ..., 0], batch))
         metrics = {"loss": float(np.mean(losses)), **SceneErrors.mean(errors)}
@@ -305,10 +310,22 @@ def picked(values: Tensor, frames: Tensor) -> Tensor:
     return values[torch.arange(len(values), device=values.device)[:, None], frames]
 
 
+def open_blocks(network: nn.Module) -> None:
+    """Let what blocks add count from the first step on.
+
+    VGGT's factors begin at 0.01, for a trained patch network below them and many blocks; in a small network that begins
+    with nothing they stay there, and the blocks learn nothing.
+    """
+    for module in network.modules():
+        if isinstance(module, LayerScale):
+            nn.init.ones_(module.gamma)
+
+
 def drawn(maps: Tensor, pixels: Tensor) -> Tensor:
     """Some pixels [B, M, P] of maps [B, M, levels, c, H, W], shape [B, M, levels, c, P]."""
-    flat = maps.flatten(-2)
-    return flat.gather(-1, pixels[:, :, None, None].expand(*flat.shape[:-1], -1))
+    rows, columns = pixels // maps.shape[-1], pixels % maps.shape[-1]
+    batch, frames = (torch.arange(count, device=maps.device) for count in maps.shape[:2])
+    return maps[batch[:, None, None], frames[:, None], ..., rows, columns].movedim(2, -1)
 
 
 def targets(batch: Batch) -> Tensor:
