@@ -23,6 +23,9 @@ DRAG_WEIGHT = 10.0
 MOST_MISSED = 0.5
 """Share of the drags that a turn may leave; else it is none."""
 
+BETTER = 0.87
+"""A turn has to leave less than this of what a shift leaves, since it can bend to more."""
+
 LEAST_TURN = np.deg2rad(5.0)
 """A smaller turn is a shift."""
 
@@ -73,7 +76,7 @@ class _Field:
 
 def _pulled_joint(field: _Field, drags: SpaceDrags) -> Joint:
     shift, turn = _shift(field, drags), _turn(field, drags)
-    is_turn = turn is not None and turn.residual < shift.residual
+    is_turn = turn is not None and turn.residual < BETTER * shift.residual
     chosen, other = (turn, shift) if is_turn else (shift, turn)
     assert chosen is not None
     confidence = kind_confidence(chosen, other, field.points, field.points + field.displacement)
