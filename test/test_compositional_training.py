@@ -22,9 +22,11 @@ from fourd_ros.training.compositional import CompositionalConfig, CompositionalT
 from fourd_ros.training.compositional_objective import (
     draw_history,
     draw_shares,
+    filled_columns,
     flow_errors,
     forget,
     mean_of_targets,
+    nearest_noise,
     noise_levels,
 )
 from fourd_ros.training.config import TrainingConfig
@@ -95,6 +97,8 @@ def _schedule(path: Path, scenes: Path) -> Path:
                 "loss.forcing=true",
                 "loss.masked_moving=1.0",
                 "loss.masked_single=1.0",
+                "loss.nearest_noise=true",
+                "loss.columns=0.5",
                 "training.batch_size=2",
                 "training.gradient_accumulation=2",
             ],
@@ -182,6 +186,25 @@ def test_noise_is_of_groups_or_of_items_and_history_is_almost_clean() -> None:
     levels = noise_levels(torch.tensor([0.0, 0.4438, 0.9999999, 0.2]), history=torch.tensor([False] * 3 + [True]))
     torch.testing.assert_close(levels.timesteps, torch.tensor([1000.0, 557.0, 1.0, CLEAN_TIMESTEP]))
     torch.testing.assert_close(levels.sigmas, levels.timesteps / 1000)
+
+
+def test_noise_is_put_where_it_is_nearest() -> None:
+    torch.manual_seed(0)
+    clean = torch.randn(3, 10, 4)
+    shuffled = clean[:, torch.randperm(10)] + 0.01 * torch.randn(3, 10, 4)
+    assert (nearest_noise(clean, shuffled) - clean).abs().max() < 0.1
+    noise = torch.randn(3, 10, 4)
+    ordered = nearest_noise(clean, noise)
+    assert torch.equal(ordered.flatten(1).sort(dim=1).values, noise.flatten(1).sort(dim=1).values)
+    assert (ordered - clean).square().sum() < 0.8 * (noise - clean).square().sum()
+
+
+def test_columns_behind_patches_are_filled_where_points_are() -> None:
+    points = torch.tensor([[[-0.9, 0.9, 0.9], [0.9, -0.9, -0.9]], [[-0.9, 0.9, -0.9], [1.0, 1.0, 1.0]]])
+    filled = filled_columns(points, torch.tensor([1, 1]), pictures=2, side=2)
+    top_left, top_right, bottom_left, bottom_right = filled[1].tolist()
+    assert not filled[0].any()
+    assert top_left == [1, 1] and top_right == [0, 1] and bottom_left == [0, 0] and bottom_right == [1, 0]
 
 
 def test_errors_of_history_do_not_count() -> None:

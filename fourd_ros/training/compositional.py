@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fourd_ros.compositional.checkpoints import flow_shift, load_image_encoder, load_network, load_triposg
 from fourd_ros.compositional.image_tokens import ImageEncoder
@@ -21,7 +22,15 @@ from fourd_ros.errors import InvalidConfig
 from fourd_ros.model_io.card import ModelCard
 from fourd_ros.model_io.folder import write_model
 from fourd_ros.training.attention_kernel import fast_attention
-from fourd_ros.training.compositional_objective import draw_history, draw_shares, flow_step, forget, noise_levels
+from fourd_ros.training.compositional_objective import (
+    draw_history,
+    draw_shares,
+    filled_columns,
+    flow_step,
+    forget,
+    nearest_noise,
+    noise_levels,
+)
 from fourd_ros.training.compositional_samples import KINDS, BatchRules, CompositionalSamples, MaskingRules
 from fourd_ros.training.compositional_validation import ItemErrors, held_out_groups, measure_group
 from fourd_ros.training.config import TaskConfig
@@ -91,6 +100,8 @@ class CompositionalLossSettings:
     """How items are made hard."""
 
     forcing: bool = setting(False, "diffusion forcing: noise of each item by itself, half of them history")
+    nearest_noise: bool = setting(False, "noise is paired with the tokens that it is nearest to, else by chance")
+    columns: float = setting(0.0, "weight of what stands behind each patch, told by image tokens", minimum=0.0)
     without_image: float = setting(0.1, "how often an item sees no picture", minimum=0.0, maximum=0.99)
     lost_numbers: float = setting(0.1, "share of numbers of image tokens that are lost", minimum=0.0, maximum=0.99)
     masked_moving: float = setting(0.0, "how often a square hides part of a motion", minimum=0.0, maximum=1.0)
@@ -116,6 +127,9 @@ class ObjectNetwork(nn.Module):
         vae: makes latents of surfaces.
         shift: of the flow.
         trains_images: whether the image network is trained.
+
+    Attributes:
+        columns: from image tokens to what stands behind their patches; only in training (see `filled_columns`).
     """
 
     def __init__(
@@ -129,6 +143,7 @@ class ObjectNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.transformer, self.images, self.vae, self.shift = transformer, images, vae, shift
+        self.columns = nn.Linear(images.config.hidden_size, images.config.image_size // images.config.patch_size)
         vae.requires_grad_(False)
         images.requires_grad_(trains_images)
         images.embeddings.mask_token.requires_grad_(False)
@@ -269,15 +284,18 @@ class CompositionalTask(TrainingTask[CompositionalConfig]):
             )
             clean = posterior.at(torch.randn_like(posterior.mean)).float()
         shown = sample["shown"]
-        tokens = network.tokens_of(sample["pictures"][: int(shown.max()) + 1])[shown]
-        tokens = forget(tokens, whole=rules.without_image, elements=rules.lost_numbers)
+        seen = network.tokens_of(sample["pictures"][: int(shown.max()) + 1])
+        tokens = forget(seen[shown], whole=rules.without_image, elements=rules.lost_numbers)
         history = draw_history(sizes, forcing=rules.forcing).to(device)
         levels = noise_levels(
             draw_shares(sizes, forcing=rules.forcing).to(device), history=history, shift=network.shift
         )
         kind = KINDS[int(sample["kind"])]
         noise = torch.randn_like(clean)
-        return flow_step(network.transformer, clean, noise, tokens, levels, history, kind=kind, sizes=sizes).loss
+        if rules.nearest_noise:
+            noise = nearest_noise(clean, noise)
+        loss = flow_step(network.transformer, clean, noise, tokens, levels, history, kind=kind, sizes=sizes).loss
+        return loss + rules.columns * _columns_loss(network.columns, seen, sample) if rules.columns else loss
 
     def _tokens(self, vae: ShapeVae) -> int:
         return self.config.data.tokens or vae.sizes.latent_tokens
@@ -318,3 +336,10 @@ class CompositionalTask(TrainingTask[CompositionalConfig]):
     def _validation_groups(self) -> list[Any]:
         data = self.config.data
         return held_out_groups(CompositionalShards(data.validation), scenes=data.validation_scenes)
+
+
+def _columns_loss(columns: nn.Linear, tokens: Tensor, sample: Mapping[str, Tensor]) -> Tensor:
+    """Cross entropy of what stands behind patches of pictures, whose tokens are [M, 1 + patches, E]."""
+    points = sample["points"][..., :3]
+    filled = filled_columns(points, sample["shown"], pictures=len(tokens), side=columns.out_features)
+    return binary_cross_entropy_with_logits(columns(tokens[:, 1:]).float(), filled)

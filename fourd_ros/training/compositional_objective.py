@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from fourd_ros.compositional.flow import TRAIN_STEPS, noised, training_sigmas
@@ -75,6 +76,46 @@ def forget(tokens: Tensor, *, whole: float, elements: float) -> Tensor:
     if elements > 0:
         kept = kept & (torch.rand(tokens.shape, device=device) >= elements)
     return tokens * kept
+
+
+def nearest_noise(clean: Tensor, noise: Tensor) -> Tensor:
+    """Noise with its tokens in the order in which they lie nearest to the clean ones in all.
+
+    Tokens of a shape have no order, so this is as good a draw as any; the ways from noise to data are shorter, and the
+    network need not learn which noise becomes which token.
+
+    Args:
+        clean: latents of items, shape [N, T, C].
+        noise: normal draws, the same shape.
+
+    Source: Klein, Kraemer, Noe 2023, *Equivariant flow matching*.
+    """
+    likeness = (noise @ clean.mT).float().cpu().numpy()
+    ordered = torch.empty_like(noise)
+    for item, table in enumerate(likeness):
+        drawn, place = linear_sum_assignment(table, maximize=True)
+        ordered[item, place] = noise[item, drawn]
+    return ordered
+
+
+def filled_columns(points: Tensor, shown: Tensor, *, pictures: int, side: int) -> Tensor:
+    """Which cells of the cube hold surface, column by column behind the patches of pictures.
+
+    Pictures look along z and about fill the cube, so a patch shows roughly one column; the perspective is left out.
+
+    Args:
+        points: of items in the cube, shape [N, P, 3].
+        shown: which picture shows each item, shape [N].
+        pictures: their number M.
+        side: patches along a side of a picture, and cells along one of the cube.
+
+    Returns:
+        1 or 0 by picture, patch (row by row from the top left) and cell along z, shape [M, side * side, side].
+    """
+    cells = ((points + 1) / 2 * side).long().clamp(0, side - 1)
+    filled = points.new_zeros(pictures, side, side, side)
+    filled[shown[:, None], side - 1 - cells[..., 1], cells[..., 0], cells[..., 2]] = 1
+    return filled.flatten(1, 2)
 
 
 def flow_errors(velocity: Tensor, clean: Tensor, noise: Tensor) -> Tensor:
