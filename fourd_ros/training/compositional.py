@@ -82,6 +82,7 @@ class CompositionalNetworkSettings:
     image_width: int = setting(128, "channels of an image token", minimum=8)
     image_heads: int = setting(4, "of the image network", minimum=1)
     image_layers: int = setting(6, "of the image network", minimum=1)
+    shift: float = setting(3.0, "of the flow; above 1 there is more noise, where pictures count most", above=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class CompositionalTask(TrainingTask[CompositionalConfig]):
             transformer=CompositionalTransformer(self._sizes(vae)),
             images=self._image_network(),
             vae=vae,
-            shift=1.0,
+            shift=self.config.network.shift,
             trains_images=True,
         )
 
