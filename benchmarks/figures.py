@@ -513,7 +513,7 @@ BENCHMARKS = (
         anchor="the whole lattice, as the original asks it",
         figures=tuple(
             figure
-            for field in ("chair", "random decoder")
+            for field in ("chair", "random decoder", "compact decoder")
             for size in (128, 256)
             for figure in _extraction(field, size)
         ),

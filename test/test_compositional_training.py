@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fourd_ros.cli import main
 from fourd_ros.compositional.flow import CLEAN_TIMESTEP
@@ -122,8 +123,10 @@ def test_stages_follow_each_other_and_the_last_folder_reconstructs(
     for name in ("shapes/pictures/slices", "forcing/pictures/objects"):
         assert (folder / name / "00000004.png").exists()
 
-    before = (folder / "shapes/model/vae/diffusion_pytorch_model.safetensors").read_bytes()
-    assert (folder / "forcing/model/vae/diffusion_pytorch_model.safetensors").read_bytes() == before
+    before, after = (
+        load_file(folder / stage / "model/vae/diffusion_pytorch_model.safetensors") for stage in ("shapes", "forcing")
+    )
+    assert all(torch.equal(after[name], weight.half()) for name, weight in before.items())
     model = CompositionalObjects.from_folder(folder / "forcing" / "model")
     moving = CompositionalShards(scenes).arrays(5)
     clip = ObjectClip(frames=moving.rgb, masks=np.where(moving.numbers == 1, 255, 0).astype(np.uint8)[None], ids=(1,))

@@ -1,6 +1,7 @@
 """Training of compositional objects: latents of objects over scenes and time, from pictures."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -243,11 +244,12 @@ class CompositionalTask(TrainingTask[CompositionalConfig]):
         return Validation(metrics=ItemErrors.mean(errors), pictures={"objects": np.concatenate(pictures[:SHOWN])})
 
     def export(self, network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
-        """A model folder that `CompositionalObjects.from_folder` reads."""
+        """A model folder, weights in half precision, that `CompositionalObjects.from_folder` reads in single."""
         from diffusers import FlowMatchEulerDiscreteScheduler
         from transformers import BitImageProcessor
 
         assert isinstance(network, ObjectNetwork)
+        kept = deepcopy(network).half()
         side = int(network.images.config.image_size)
         published = self.config.start.triposg is not None
         card = ModelCard(
@@ -263,9 +265,9 @@ class CompositionalTask(TrainingTask[CompositionalConfig]):
         write_model(
             folder,
             {
-                "transformer": network.transformer,
-                VAE: network.vae,
-                "image_encoder": network.images,
+                "transformer": kept.transformer,
+                VAE: kept.vae,
+                "image_encoder": kept.images,
                 "image_processor": BitImageProcessor(
                     size={"shortest_edge": side}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
                 ),
